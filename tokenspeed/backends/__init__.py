@@ -69,6 +69,15 @@ class Backend(Protocol):
         """
         ...
 
+    @property
+    def guessed(self) -> NDArray[np.int32] | None:
+        """What is expected behind each token that the last step chose: [R] int32.
+
+        Guesses for the next step to verify; they depend on what the slots held before, results do
+        not. None: this backend, or its model, does not guess.
+        """
+        ...
+
     def step(self, batch: Step) -> NDArray[np.int32]:
         """Run one step.
 

@@ -120,6 +120,7 @@ class CpuBackend:
 
     name = "cpu"
     was_ahead = False
+    guessed = None
 
     def __init__(
         self,

@@ -91,7 +91,7 @@ class CudaBackend:
         # Of the steps that were launched and are not finished: their halves of the results.
         self._begun: deque[tuple[int, torch.cuda.Event | None]] = deque()
         self._parity = self._turn = 0
-        self._read = 0  # the half of the step that was finished last
+        self._read = self._outputs = 0  # the half of the step that was finished last, its tokens
         # The numbers of exchanges do not repeat within days.
         self._max_turn = (1 << 31) // max(2, self.memory.member.group.exchanges) - 2
         self._graphs: dict[int, torch.cuda.CUDAGraph] = {}
@@ -158,10 +158,8 @@ class CudaBackend:
     @property
     def memory_bytes(self) -> dict[str, int]:
         """What was allocated: weights, cache and workspace."""
-        embedding = self.weights.embedding.nbytes
-        tied_floats = self.config.tie_word_embeddings and self.weights.form == "bf16"
         return {
-            "weights": self.weight_bytes + (0 if tied_floats else embedding),
+            "weights": self.weights.nbytes,
             "cache": self.cache_bytes,
             "workspace": self.memory.workspace_bytes
             + (0 if self.persistent is None else self.persistent.nbytes),
@@ -171,6 +169,12 @@ class CudaBackend:
     def was_ahead(self) -> bool:
         """Whether the last step had been launched before it was asked for."""
         return self._ahead.was_ahead
+
+    @property
+    def guessed(self) -> NDArray[np.int32] | None:
+        """What is expected behind each token of the last step; see `Backend.guessed`."""
+        mtp = self.memory.mtp
+        return None if mtp is None else mtp.guessed[1 - self._read, : self._outputs].numpy().copy()
 
     @property
     def form(self) -> str:
@@ -193,6 +197,8 @@ class CudaBackend:
 
     def may_follow(self, rows: int) -> bool:
         """Return whether a step of so many rows may be launched behind one that is not read yet."""
+        if self.memory.mtp is not None:  # each row is followed by a guess, which only the host has
+            return False
         return self._launch_ahead and not self._hold[0] and self._ahead_width(rows) is not None
 
     def follow(self, rows: int) -> None:
@@ -225,6 +231,7 @@ class CudaBackend:
     def finish(self, outputs: int) -> NDArray[np.int32]:
         """Wait for the first step that was begun and not finished, and return its tokens."""
         self._read, done = self._begun.popleft()
+        self._outputs = outputs
         if done is not None:
             done.synchronize()
         return self.memory.read(self._read, outputs)

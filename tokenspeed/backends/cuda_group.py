@@ -40,6 +40,8 @@ class Rank(Launches, Protocol):
     weight_bytes: int
     cache_bytes: int
 
+    @property
+    def guessed(self) -> NDArray[np.int32] | None: ...
     def make_logits(self, batch: Step) -> Any: ...
     def launch_logits(self, batch: Step, out: Any) -> Any: ...
     def finish_logits(self, out: Any) -> NDArray[np.float32]: ...
@@ -150,6 +152,11 @@ class CudaGroup:
         """Whether the last step had been launched before it was asked for."""
         return self._ahead.was_ahead
 
+    @property
+    def guessed(self) -> NDArray[np.int32] | None:
+        """What is expected behind each token of the last step; see `Backend.guessed`."""
+        return self.ranks[0].guessed
+
     def step(self, batch: Step) -> NDArray[np.int32]:
         """Run one step; see `Backend.step`.
 
@@ -190,9 +197,16 @@ class CudaGroup:
             rank.close()
 
 
-def group_of(rank: int, ranks: int, model: ModelConfig, config: EngineConfig) -> Group:
-    """Return a rank's place in the group that runs a model: two exchanges a layer."""
-    return Group(rank, ranks, 2 * model.num_layers, padded_rows(config), model.hidden_size)
+def group_of(
+    rank: int, ranks: int, model: ModelConfig, config: EngineConfig, *, has_mtp: bool = False
+) -> Group:
+    """Return a rank's place in the group that runs a model: two exchanges a layer.
+
+    Args:
+        has_mtp: whether a layer that guesses tokens comes behind the model's.
+    """
+    exchanges = 2 * (model.num_layers + has_mtp)
+    return Group(rank, ranks, exchanges, padded_rows(config), model.hidden_size)
 
 
 def make_ranks(
@@ -209,7 +223,10 @@ def make_ranks(
     Raises:
         BackendUnavailable: it is wanted, but these GPUs or this model do not support it.
     """
-    groups = [group_of(rank, len(weights), model, config) for rank in range(len(weights))]
+    has_mtp = weights[0].mtp is not None
+    groups = [
+        group_of(rank, len(weights), model, config, has_mtp=has_mtp) for rank in range(len(weights))
+    ]
     devices = [str(part.embedding.device) for part in weights]
     inboxes = [
         torch.zeros(group.inbox_words, dtype=torch.int64, device=device)

@@ -5,14 +5,15 @@ device in one piece; its tokens are read from pinned memory. Knows where things 
 they are; does not know in which order kernels run.
 """
 
+from copy import copy
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tokenspeed.backends import ANY_TOKEN, Step
-from tokenspeed.backends.cuda_weights import Weights
+from tokenspeed.backends import ANY_TOKEN, NO_DRAFT, Step
+from tokenspeed.backends.cuda_weights import MtpWeights, Weights
 from tokenspeed.kernels.attention import attention_scratch
 from tokenspeed.kernels.embedding import Begin
 from tokenspeed.kernels.exchange import Member, alone
@@ -21,6 +22,7 @@ from tokenspeed.kernels.lm_head import (
     MAX_STOPS,
     NO_TOKEN,
     Ahead,
+    NextStep,
     head_scratch,
 )
 from tokenspeed.kernels.split_k import SplitScratch, split_needs, split_scratch
@@ -81,7 +83,7 @@ class StepMemory:
         member: the place among GPUs that share the model.
         chosen: [2, max_step_tokens] int32, ended: [2], pinned; written by `select`.
         hold: [1] int32, pinned; read by `select`.
-        cache: [2, layers, slots, kv_heads, max_length, head_dim], k and v.
+        cache: [2, layers, slots, kv_heads, max_length, head_dim], k and v; the MTP layer's is last.
         cos, sin: [ropes, max_length, head_dim / 2] float32.
         hidden: [rows, hidden_size] float32. scaled: the same in the dtype of rows.
         sums: [norms, rows] int64, sums of squares of the hidden states before each norm.
@@ -89,6 +91,7 @@ class StepMemory:
         raw: [rows, heads + kv_heads, head_dim] float32, q and k before their norm. branch:
             [rows, hidden_size] float32, a branch's output before its norm. Either has no rows
             where the model has no such norm.
+        mtp: what the MTP layer has besides; None: there is none.
     """
 
     def __init__(
@@ -123,7 +126,8 @@ class StepMemory:
 
         dtype = weights.embedding.dtype
         slots = (config.num_slots, model.num_kv_heads, config.max_length, model.head_dim)
-        self.cache = torch.zeros(2, model.num_layers, *slots, dtype=dtype, device=device)
+        layers = model.num_layers + (weights.mtp is not None)
+        self.cache = torch.zeros(2, layers, *slots, dtype=dtype, device=device)
         tables = rotation_tables(model, config.max_length)
         self.cos, self.sin = (table.to(device) for table in tables)
         width = model.num_heads * model.head_dim
@@ -149,6 +153,7 @@ class StepMemory:
         block_n = head_block_n(weights.head.n, weights.head.k)
         self.head_scratch = head_scratch(padded, weights.head.n, block_n, device)
         self.split_scratch = _split_scratch(weights, step_widths(config.max_step_tokens), device)
+        self.mtp = None if weights.mtp is None else MtpMemory(self, weights.mtp)
 
     @property
     def workspace_bytes(self) -> int:
@@ -157,7 +162,7 @@ class StepMemory:
         scratch = (self.attention_scratch, self.head_scratch, self.split_scratch)
         inner = (self.inner, self.raw, self.branch)
         parts = (*tensors, *inner, self._buffer, *scratch, self.member.inbox)
-        return sum(part.nbytes for part in parts)
+        return sum(part.nbytes for part in parts) + (0 if self.mtp is None else self.mtp.nbytes)
 
     def upload(self, batch: Step, parity: int, turn: int = 1) -> None:
         """Write a step's rows to pinned memory and copy them to the device.
@@ -209,10 +214,54 @@ class StepMemory:
         self.cache[:, :, target, :, :length] = self.cache[:, :, source, :, :length]
 
 
+class MtpMemory:
+    """What the MTP layer reads and writes, beside the memory that it shares with the steps.
+
+    Attributes:
+        step: that memory, but with the layer's own hidden states, sums, cache and exchanges.
+        joined: [rows, 2 * hidden_size], the layer's input.
+        guessed: [2, max_step_tokens] int32, pinned; written by the second choice of a step. As the
+            first one turns the halves over, its tokens are in the other half.
+        chosen: what the first choice leaves: [rows] int32, the token behind each wanted row.
+        no_drafts, no_biases, nowhere, alone: what the second choice reads and leaves, none of which
+            anybody uses.
+    """
+
+    def __init__(self, memory: StepMemory, weights: MtpWeights) -> None:
+        device, rows = memory.device, len(memory.scaled)
+        step = self.step = copy(memory)
+        step.model, step.cache = weights.config, memory.cache[:, -1:]
+        step.hidden, step.scaled = torch.zeros_like(memory.hidden), torch.zeros_like(memory.scaled)
+        step.sums = torch.zeros(3, rows, dtype=torch.int64, device=device)
+        step.member = memory.member._replace(numbers=memory.member.numbers[-2:])
+        joined = 2 * memory.model.hidden_size
+        self.joined = torch.zeros(rows, joined, dtype=memory.scaled.dtype, device=device)
+        self.guessed = torch.zeros_like(memory.chosen, pin_memory=memory.chosen.is_pinned())
+        unused = torch.zeros(8, max(rows, MAX_STOPS), dtype=torch.int32, device=device)
+        chosen, positions, no_drafts, no_biases, guesses, counts, stops, words = unused
+        no_drafts.fill_(NO_DRAFT)
+        self.chosen = NextStep(chosen, positions, memory.fields.parity)
+        self.no_drafts, self.no_biases = no_drafts, no_biases.view(torch.float32)
+        self.nowhere = NextStep(guesses, positions, memory.fields.parity)
+        singles = (words[i : i + 1] for i in range(0, 20, COUNT_STRIDE))
+        hold, void, turn, before, ended = singles
+        self.alone = Ahead(stops, stops, hold, void, ended, counts, turn, before)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes on the device besides the shared memory."""
+        step = self.step
+        parts = (step.hidden, step.scaled, step.sums, self.joined)
+        return sum(part.nbytes for part in parts)
+
+
 def _split_scratch(weights: Weights, widths: list[int], device: str) -> SplitScratch:
     """Allocate what steps need for matrices that are cut along K; all of them share it."""
     layer, elements, counters = weights.layers[0], 0, 0
-    for kernel, matrix in (("qkv", layer.qkv), ("out", layer.out), ("down", layer.down)):
+    matrices = [("qkv", layer.qkv), ("out", layer.out), ("down", layer.down)]
+    if weights.mtp is not None:
+        matrices.append(("out", weights.mtp.join))
+    for kernel, matrix in matrices:
         for rows in widths:
             if shares_parts(rows):
                 (height, tile), parts = (

@@ -15,7 +15,7 @@ from torch import Tensor
 from triton.experimental.gluon.nvidia.hopper import TensorDescriptor
 
 from tokenspeed.backends.cuda_memory import StepMemory
-from tokenspeed.backends.cuda_weights import LayerWeights, Weights
+from tokenspeed.backends.cuda_weights import Weights, layer_matrices
 from tokenspeed.errors import BackendUnavailable
 from tokenspeed.kernels.lm_head import count_of
 from tokenspeed.kernels.matrix import Matrix, pack_tiles
@@ -80,7 +80,7 @@ def why_not_shape(weights: Weights) -> str | None:
         return "it needs heads of 64 or 128, at most 16 to a kv head"
     if config.num_layers > MAX_LAYERS:
         return f"it has {config.num_layers} layers, more than {MAX_LAYERS}"
-    for name, matrix in _layer_matrices(weights.layers[0]).items():
+    for name, matrix in layer_matrices(weights.layers[0]).items():
         if is_narrow(name, form, matrix.n, matrix.k):
             return f"{name} is so small that its tiles are narrow"
         columns = split_parts(name, form, matrix.n, matrix.k) * sizes.COLUMNS[form]
@@ -109,7 +109,7 @@ def widest(weights: Weights) -> int:
     A step of few rows has none, and gains in smaller models too. Of a model that GPUs share, one's
     part counts, and wider steps stay with the graph (`rows_of`). (notes-cuda.md, versions 6 to 12)
     """
-    layer_bytes = sum(m.nbytes for m in _layer_matrices(weights.layers[0]).values())
+    layer_bytes = sum(m.nbytes for m in layer_matrices(weights.layers[0]).values())
     if layer_bytes >= GAIN_LAYER_BYTES:
         return most_rows(weights.form, weights.config)
     return WORD_ROWS[weights.form] if layer_bytes >= GAIN_ROW_BYTES else 0
@@ -150,7 +150,7 @@ def tile_layers(weights: Weights) -> Weights:
     may use them any more that was made before.
     """
     for i, layer in enumerate(weights.layers):
-        tiled: Any = {name: _tiled(matrix) for name, matrix in _layer_matrices(layer).items()}
+        tiled: Any = {name: _tiled(matrix) for name, matrix in layer_matrices(layer).items()}
         weights.layers[i] = replace(layer, **tiled)
     return weights
 
@@ -238,6 +238,7 @@ def plan_of(
     store_logits: bool = False,
     vocab: int | None = None,
     ranks: int = 1,
+    exchanges: int = 0,
     inbox_rows: int = 0,
 ) -> Plan:
     """Return what the kernel is compiled for.
@@ -249,7 +250,7 @@ def plan_of(
         most: rows of the widest step that is one kernel; None: `most_rows`.
         ring: None is the default for this form and width.
         vocab: tokens of the head; None: the whole vocabulary.
-        ranks, inbox_rows: of the group that shares the model, `exchange.Group`.
+        ranks, exchanges, inbox_rows: of the group that shares the model, `exchange.Group`.
     """
     wide = max(MIN_WIDTH, width)
     words = word_rows(form, width, most or most_rows(form, config))
@@ -294,6 +295,7 @@ def plan_of(
         group_rows=max(8, triton.next_power_of_2(group_heads + 2 * words)),
         square_words=max(128 if words == 1 else 32, triton.next_power_of_2(hidden // sizes.HALF)),
         ranks=ranks,
+        exchanges=exchanges,
         inbox_rows=inbox_rows,
         scale=config.score_scale,
         score_cap=config.attention_softcap,
@@ -375,6 +377,17 @@ class PersistentStep:
         *arguments, plan = self.arguments(width, logits).values()
         persistent_kernel[grid](*arguments, PLAN=plan, **_OPTIONS)
 
+    def states(self, width: int) -> Tensor:
+        """Return where a step leaves the hidden states of its last layer.
+
+        Returns:
+            [rows, hidden_size]: float32, or of few rows int64 words; see `kernels.mtp`.
+        """
+        rows = self._plan(width).word_rows
+        if not rows:
+            return self._memory.hidden
+        return self._words[rows].hidden.view(rows, -1)
+
     def compile(self, width: int, logits: Tensor | None = None) -> None:
         """Compile what `run` launches, for the current GPU; all memory may be on "meta"."""
         *arguments, plan = self.arguments(width, logits).values()
@@ -437,6 +450,7 @@ class PersistentStep:
             store_logits=store_logits,
             vocab=len(weights.tokens),
             ranks=group.ranks,
+            exchanges=group.exchanges,
             inbox_rows=group.rows,
         )
 
@@ -454,7 +468,7 @@ class PersistentStep:
 
     def _describe_family(self) -> Family:
         config, layers = self._weights.config, self._weights.layers
-        matrices = [_layer_matrices(layer) for layer in layers]
+        matrices = [layer_matrices(layer) for layer in layers]
         biases = {
             f"{name}_bias": _stacked([each[name].bias for each in matrices])
             for name in sizes.MATRICES
@@ -468,14 +482,10 @@ class PersistentStep:
 
     def _describe_weights(self) -> dict[str, Any]:
         weights, layers = self._weights, len(self._weights.layers)
-        matrices = {k: (m, layers) for k, m in _layer_matrices(weights.layers[0]).items()}
+        matrices = {k: (m, layers) for k, m in layer_matrices(weights.layers[0]).items()}
         matrices["head"] = (weights.head, 1)
         data = {f"w_{k}": _describe_matrix(*each) for k, each in matrices.items()}
         return data | {f"s_{k}": _describe_scales(*each) for k, each in matrices.items()}
-
-
-def _layer_matrices(layer: LayerWeights) -> dict[str, Matrix]:
-    return {"qkv": layer.qkv, "out": layer.out, "gate_up": layer.gate_up, "down": layer.down}
 
 
 def _stacked(parts: list[Tensor | None]) -> Tensor | None:

@@ -9,6 +9,7 @@ from typing import Protocol
 from torch import Tensor
 
 from tokenspeed.backends.cuda_memory import (
+    MtpMemory,
     StepMemory,
     step_widths,
     tile_tokens,
@@ -22,6 +23,7 @@ from tokenspeed.kernels.head_norm import head_norm
 from tokenspeed.kernels.launch import Launch, RecordedLaunch
 from tokenspeed.kernels.lm_head import NextStep, Wanted, lm_head, select
 from tokenspeed.kernels.matrix import Matrix
+from tokenspeed.kernels.mtp import Following, join_rows
 from tokenspeed.kernels.norm import HiddenStates, Scaled
 from tokenspeed.kernels.plan import Plan
 from tokenspeed.kernels.projection import projection
@@ -44,6 +46,10 @@ class LayersAndHead(Protocol):
 
     def run(self, width: int, logits: Tensor | None = None) -> None:
         """Launch it."""
+        ...
+
+    def states(self, width: int) -> Tensor:
+        """Return where it leaves the hidden states of its last layer; see `kernels.mtp`."""
         ...
 
 
@@ -80,7 +86,9 @@ def run_step(
             in_blocks=weights.readers[0].reads_blocks,
         )
     wanted, scratch = Wanted(fields.outputs, memory.num_outputs, fields.drafts), memory.head_scratch
+    states = memory.hidden
     if persistent is not None and is_persistent:
+        states = persistent.states(width)
         if launch.recorded is None:  # it is compiled by its first launch
             persistent.run(width, logits)
     else:
@@ -101,12 +109,13 @@ def run_step(
             first_token=weights.tokens.start,
             softcap=model.logit_softcap,
         )
+    mtp = memory.mtp
     following = NextStep(fields.tokens, fields.positions, fields.parity)
     select(
         scratch,
         wanted,
         fields.biases,
-        following,
+        following if mtp is None else mtp.chosen,
         memory.ahead,
         memory.chosen,
         rows=width,
@@ -114,6 +123,71 @@ def run_step(
         tokens=weights.tokens,
         peers=memory.member.peers(memory.turn),
         group=memory.member.group,
+    )
+    if mtp is not None:
+        _guess(weights, memory, mtp, states, width, launch)
+
+
+def _guess(
+    weights: Weights,
+    memory: StepMemory,
+    own: MtpMemory,
+    states: Tensor,
+    width: int,
+    launch: Launch,
+) -> None:
+    """Launch the MTP layer and the choice of its tokens.
+
+    Args:
+        states: of the last layer.
+    """
+    fields, mtp, step = memory.fields, weights.mtp, own.step
+    assert mtp is not None
+    eps = mtp.config.rms_norm_eps
+    outputs = fields.outputs, memory.num_outputs
+    following = Following(fields.tokens, fields.slots, memory.num_rows, own.chosen.tokens, *outputs)
+    hidden = HiddenStates(step.hidden, step.scaled, step.sums)
+    joined = own.joined[:width]
+    in_blocks = mtp.join.reads_blocks
+    join_rows(
+        *(following, weights.embedding, states, mtp.norms, joined, hidden),
+        eps=eps,
+        launch=launch,
+        in_blocks=in_blocks,
+    )
+    plan = matrix_plan("out", mtp.join, width, launch, memory.split_scratch)
+    first = hidden._replace(square_sum=step.sums[0])
+    projection(
+        *(joined, mtp.join, mtp.layer.input_norm, memory.num_rows, first),
+        plan=plan,
+        in_blocks=in_blocks,
+    )
+    after = [mtp.layer.post_norm, mtp.norm]
+    _run_layer(0, mtp.layer, after, weights.head, step, width, launch)
+    wanted = Wanted(*outputs, own.no_drafts)
+    lm_head(
+        Scaled(step.scaled, step.sums[-1]),
+        weights.head,
+        wanted,
+        memory.head_scratch,
+        None,
+        rows=width,
+        eps=eps,
+        plan=matrix_plan("head", weights.head, width, launch),
+        first_token=weights.tokens.start,
+    )
+    select(
+        memory.head_scratch,
+        wanted,
+        own.no_biases,
+        own.nowhere,
+        own.alone,
+        own.guessed,
+        rows=width,
+        launch=launch,
+        tokens=weights.tokens,
+        peers=step.member.peers(memory.turn),
+        group=step.member.group,
     )
 
 

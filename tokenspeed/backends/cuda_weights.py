@@ -4,7 +4,7 @@ They come from a checkpoint or, for benchmarks, from random numbers made on the 
 one GPU's part. Knows no steps.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,6 +17,16 @@ from tokenspeed.kernels.matrix import GROUP_SIZE, Matrix, pack_channels, pack_fl
 from tokenspeed.kernels.qkv import interleave_heads
 from tokenspeed.model.checkpoint import Checkpoint, Form
 from tokenspeed.model.config import ModelConfig
+from tokenspeed.model.mtp import (
+    HIDDEN_NORM,
+    JOIN,
+    OUT_NORM,
+    TOKEN_NORM,
+    mtp_config,
+    mtp_name,
+    mtp_shapes,
+    read_mtp,
+)
 from tokenspeed.model.quantize import quantize_fp8, quantize_int4, quantize_int8
 from tokenspeed.model.sharding import WHOLE, Shard
 from tokenspeed.model.weights import (
@@ -63,6 +73,27 @@ class LayerWeights:
 
 
 @dataclass(frozen=True)
+class MtpWeights:
+    """A layer that guesses the token after the next one; see `model.mtp`.
+
+    Attributes:
+        norms: of tokens and of hidden states, [hidden_size] each.
+        join: [hidden_size, 2 * hidden_size], of the two. norm: in front of the model's head.
+    """
+
+    config: ModelConfig
+    norms: tuple[Tensor, Tensor]
+    join: Matrix
+    layer: LayerWeights
+    norm: Tensor
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that one step reads, the head of the model left out."""
+        return sum(m.nbytes for m in (self.join, *layer_matrices(self.layer).values()))
+
+
+@dataclass(frozen=True)
 class Weights:
     """A whole model, or the part that one GPU of several has.
 
@@ -73,6 +104,7 @@ class Weights:
         embedding: [vocab_size, hidden_size] bf16; only the rows of a step's tokens are read.
         head: the LM head of `tokens`.
         tokens: those whose logits this part computes.
+        mtp: a layer beside the model; None: nothing guesses tokens.
     """
 
     config: ModelConfig
@@ -82,6 +114,7 @@ class Weights:
     norm: Tensor
     head: Matrix
     tokens: range
+    mtp: MtpWeights | None = None
 
     @property
     def norms(self) -> list[Tensor | None]:
@@ -96,17 +129,30 @@ class Weights:
 
     @property
     def step_bytes(self) -> int:
-        """Bytes that one step reads at least: all but the embedding."""
+        """Bytes that one step reads at least: all but the embedding; those of a guess twice."""
         matrices = [self.head]
         for layer in self.layers:
-            matrices += [layer.qkv, layer.out, layer.gate_up, layer.down]
-        return sum(m.nbytes for m in matrices)
+            matrices += layer_matrices(layer).values()
+        guess = 0 if self.mtp is None else self.mtp.nbytes + self.head.nbytes
+        return sum(m.nbytes for m in matrices) + guess
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory."""
+        is_shared = self.config.tie_word_embeddings and self.form == "bf16"
+        twice = 0 if self.mtp is None else self.head.nbytes
+        return self.step_bytes - twice + (0 if is_shared else self.embedding.nbytes)
+
+
+def layer_matrices(layer: LayerWeights) -> dict[str, Matrix]:
+    """Return the matrices of a layer, by the keys of `FUSED`, in the order of a step."""
+    return {"qkv": layer.qkv, "out": layer.out, "gate_up": layer.gate_up, "down": layer.down}
 
 
 def load_weights(
     checkpoint: Checkpoint, form: str, device: str, dtype: torch.dtype | None = None
 ) -> Weights:
-    """Read a checkpoint, or the part of it that belongs to its shard.
+    """Read a checkpoint, or the part of it that belongs to its shard, and what lies beside it.
 
     Values already stored in `form` are taken as they are. A head that was stored in more bits than
     int4 layers, as whoever wrote them chose, runs in int8.
@@ -142,7 +188,9 @@ def load_weights(
         is_folded = name != EMBEDDING and (source.plus != 0 or source.times != 1)
         return checkpoint.weight(name, torch.float32 if is_folded else dtype).to(device)
 
-    return _assemble(checkpoint.config, form, read, plain, device, checkpoint.shard)
+    weights = _assemble(checkpoint.config, form, read, plain, device, checkpoint.shard)
+    mtp = read_mtp(checkpoint.directory, checkpoint.config)
+    return weights if mtp is None else with_mtp(weights, mtp, checkpoint.shard)
 
 
 def random_weights(
@@ -224,6 +272,46 @@ def _packed(parts: Parts, dtype: torch.dtype) -> Matrix:
     )
 
 
+def with_mtp(weights: Weights, tensors: Mapping[str, Tensor], shard: Shard = WHOLE) -> Weights:
+    """Return the same weights with an MTP layer beside them, in the same form.
+
+    Args:
+        tensors: whole, floats, by the names of `model.mtp.mtp_shapes`.
+        shard: whose part the weights are.
+    """
+    config, embedding = mtp_config(weights.config), weights.embedding
+
+    def own(name: str) -> Tensor:
+        tensor = tensors[name]
+        return tensor[shard.part(name, tuple(tensor.shape))].to(embedding.device)
+
+    def read(name: str) -> Parts:
+        return _quantized(own(mtp_name(name)), weights.form, embedding.dtype)
+
+    def plain(name: str) -> Tensor:
+        return own(mtp_name(name)).to(embedding.dtype)
+
+    token_norm, hidden_norm, norm = (
+        plain(f"{n}.weight") for n in (TOKEN_NORM, HIDDEN_NORM, OUT_NORM)
+    )
+    join = _packed(read(f"{JOIN}.weight"), embedding.dtype)
+    (layer,) = _layers(config, embedding.dtype, read, plain)
+    return replace(weights, mtp=MtpWeights(config, (token_norm, hidden_norm), join, layer, norm))
+
+
+def random_mtp(model: ModelConfig, device: str, seed: int = 0) -> dict[str, Tensor]:
+    """Make an MTP layer of random numbers, whole, in bfloat16; see `random_weights`."""
+    generator = torch.Generator("cpu" if device == "meta" else device).manual_seed(seed)
+
+    def made(shape: tuple[int, ...]) -> Tensor:
+        if len(shape) == 1 or device == "meta":
+            return torch.ones(shape, device=device, dtype=torch.bfloat16)
+        noise = torch.randn(shape, generator=generator, device=device, dtype=torch.bfloat16)
+        return noise * shape[-1] ** -0.5
+
+    return {name: made(shape) for name, shape in mtp_shapes(model).items()}
+
+
 def _assemble(
     config: ModelConfig,
     form: str,
@@ -236,6 +324,26 @@ def _assemble(
     _check_form(config, form)
     embedding = plain(EMBEDDING)
     dtype = embedding.dtype
+    layers = _layers(config, dtype, read, plain)
+    tokens = shard.tokens(whole.vocab_size)
+    if config.tie_word_embeddings and form == "bf16":
+        head = pack_float(embedding[tokens], dtype)  # the same memory
+    elif config.tie_word_embeddings:
+        values, scale = read(EMBEDDING)
+        head = _packed((values[tokens], None if scale is None else scale[tokens]), dtype)
+    else:
+        head = _packed(read(HEAD), dtype)
+    here = range(tokens.start, tokens.stop)
+    return Weights(config, form, embedding, layers, plain(NORM), head, here)
+
+
+def _layers(
+    config: ModelConfig,
+    dtype: torch.dtype,
+    read: Callable[[str], Parts],
+    plain: Callable[[str], Tensor],
+) -> list[LayerWeights]:
+    """Put the layers together; what is of one kind lies in one piece of memory."""
     stacks: dict[tuple[str, str], Tensor] = {}  # of each kind: data, and scales, of all layers
 
     def kept(layer: int, kernel: str, packed: Matrix) -> Matrix:
@@ -283,7 +391,7 @@ def _assemble(
         "gate_up": lambda parts: interleave_gate_up(*parts),
     }
     held = weight_shapes(config)
-    layers = [
+    return [
         LayerWeights(
             norm(i, INPUT_NORM),
             matrix(i, "qkv"),
@@ -297,16 +405,6 @@ def _assemble(
         )
         for i in range(config.num_layers)
     ]
-    tokens = shard.tokens(whole.vocab_size)
-    if config.tie_word_embeddings and form == "bf16":
-        head = pack_float(embedding[tokens], dtype)  # the same memory
-    elif config.tie_word_embeddings:
-        values, scale = read(EMBEDDING)
-        head = _packed((values[tokens], None if scale is None else scale[tokens]), dtype)
-    else:
-        head = _packed(read(HEAD), dtype)
-    here = range(tokens.start, tokens.stop)
-    return Weights(config, form, embedding, layers, plain(NORM), head, here)
 
 
 def _part_config(config: ModelConfig, shard: Shard) -> ModelConfig:

@@ -39,6 +39,7 @@ class ReferenceBackend:
 
     name = "reference"
     was_ahead = False
+    guessed = None
 
     def __init__(
         self,

@@ -46,6 +46,7 @@ class EngineStats:
     cancelled: int = 0
     accepted: int = 0
     decoded: int = 0
+    guessed: int = 0
     draft_tokens: int = 0
     reused_tokens: int = 0
     failures: int = 0
@@ -150,6 +151,7 @@ class EngineCore:
         self._in_step = [sequence for sequence, _ in plan.parts]
         before = self.clock()
         predicted = self.backend.step(plan.batch).tolist()
+        guessed = self.backend.guessed
         now_s = self.clock()
         if self.backend.was_ahead:  # the device has been at it since the one before
             before = self._ended_s
@@ -166,7 +168,8 @@ class EngineCore:
         self._stats.recent_step_s += weight * (now_s - before - self._stats.recent_step_s)
         if self.on_step is not None:
             self.on_step(plan, before, now_s)
-        self._distribute(plan, predicted, now_s, now_s - before)
+        guesses = None if guessed is None else guessed.tolist()
+        self._distribute(plan, predicted, guesses, now_s, now_s - before)
 
     def recover(self, *, is_device: bool = False) -> None:
         """Go on after a step that raised: try its sequences again, each in a step of its own.
@@ -248,10 +251,18 @@ class EngineCore:
         if not new.request.is_final:
             self._partials[key] = new
 
-    def _distribute(self, plan: Plan, predicted: list[int], now_s: float, took_s: float) -> None:
+    def _distribute(
+        self,
+        plan: Plan,
+        predicted: list[int],
+        guesses: list[int] | None,
+        now_s: float,
+        took_s: float,
+    ) -> None:
         at = 0
         for sequence, rows in plan.parts:
-            tokens = sequence.advance(rows, predicted[at : at + len(rows.drafts)])
+            answers = slice(at, at + len(rows.drafts))
+            tokens = sequence.advance(rows, predicted[answers], guesses and guesses[answers])
             at += len(rows.drafts)
             sequence.compute_s += took_s
             if rows.drafts and sequence.first_token_s is None:
@@ -269,6 +280,7 @@ class EngineCore:
         self._count(
             accepted=completion.accepted,
             decoded=completion.decoded,
+            guessed=completion.guessed,
             draft_tokens=completion.draft_tokens,
             reused_tokens=completion.reused,
         )

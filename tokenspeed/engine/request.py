@@ -63,7 +63,9 @@ class Completion:
     Attributes:
         tokens: `forced`, then what was accepted and decoded, without an end mark.
         finish_reason: "stop" (end mark), "length", "superseded" or "cancelled".
-        accepted, decoded: output tokens taken from a draft, and decoded one by one.
+        accepted, decoded: output tokens taken from a draft, and decoded.
+        guessed: those of the decoded that a guess of the backend had right, so that they took no
+            step of their own.
         draft_tokens: draft tokens that were verified, accepted or not.
         steps: steps that the request took part in.
         reused: tokens whose keys and values were found in the cache.
@@ -75,6 +77,7 @@ class Completion:
     finish_reason: str
     accepted: int = 0
     decoded: int = 0
+    guessed: int = 0
     draft_tokens: int = 0
     steps: int = 0
     reused: int = 0
@@ -94,6 +97,7 @@ class Rows:
     tokens: list[int]
     start: int  # position of the first token
     drafts: list[int]  # the expected next token of each answered row; these are the last rows
+    is_guess: bool = False  # whether the backend expects them, not the client
 
 
 @dataclass(eq=False)
@@ -102,7 +106,7 @@ class Sequence:
 
     The slot holds keys and values of `tokens[:computed]`. A step computes the known tokens that are
     missing, then the draft; each of these last rows predicts its next token, which confirms the
-    draft or replaces it.
+    draft or replaces it. Where there is no draft, the backend's guess is verified in its place.
     """
 
     request: Request
@@ -116,9 +120,11 @@ class Sequence:
     tokens: list[int] = field(default_factory=list)  # prompt, forced, output: all known
     draft: list[int] = field(default_factory=list)  # on offer, after `tokens`
     refuted: list[int] = field(default_factory=list)  # old draft from the first difference on
+    guess: int | None = None  # what the backend expects after `tokens`
     finish_reason: str | None = None
     accepted: int = 0
     decoded: int = 0
+    guessed: int = 0
     draft_tokens: int = 0
     steps: int = 0
     started_s: float | None = None
@@ -150,6 +156,11 @@ class Sequence:
     def missing(self) -> int:
         """Sure tokens that the slot does not hold yet."""
         return len(self.tokens) - self.computed
+
+    @property
+    def may_guess(self) -> bool:
+        """Whether it can use one row more than `missing`, for a guess."""
+        return self.guess is not None and not self.draft
 
     @property
     def remaining_steps(self) -> int:
@@ -196,16 +207,22 @@ class Sequence:
             return Rows(missing, self.computed, [])
         room = self.request.max_new_tokens - self.num_output - 1
         width = min(max_rows - len(missing), room, MAX_DRAFT_TOKENS)
+        if width > 0 and self.guess is not None and not self.draft:
+            drafts = [self.guess, NO_DRAFT]
+            return Rows([*missing, self.guess], self.computed, drafts, is_guess=True)
         draft = self.draft[: max(width, 0)]
         following = self.draft[len(draft) : len(draft) + 1] or [NO_DRAFT]
         return Rows([*missing, *draft], self.computed, [*draft, *following])
 
-    def advance(self, rows: Rows, predicted: Seq[int]) -> tuple[int, ...]:
+    def advance(
+        self, rows: Rows, predicted: Seq[int], guesses: Seq[int] | None = None
+    ) -> tuple[int, ...]:
         """Take in what a step predicted.
 
         Args:
             rows: what the step computed for this sequence.
             predicted: the next token of each answered row, as many as `rows.drafts`.
+            guesses: what the backend expects after each of these; None: it does not guess.
         Returns:
             The tokens that became known, end mark excluded.
         """
@@ -214,15 +231,22 @@ class Sequence:
             self.computed += len(rows.tokens)
             return ()
         before = len(self.tokens)
-        held = before
-        self.draft_tokens += len(rows.drafts) - (rows.drafts[-1] == NO_DRAFT)
+        held, used = before, 0
+        if not rows.is_guess:
+            self.draft_tokens += len(rows.drafts) - (rows.drafts[-1] == NO_DRAFT)
         for token, expected in zip(predicted, rows.drafts, strict=True):
-            self._append(token, token == expected)
+            accepted = self.accepted
+            self._append(token)
+            used += 1
+            if rows.is_guess:  # behind a guess, an old draft may be on offer again
+                self.draft_tokens += self.accepted - accepted
             if token != expected:
                 break
+            self.guessed += rows.is_guess
             held = len(self.tokens)
             if self.finish_reason:
                 break
+        self.guess = None if guesses is None else guesses[used - 1]
         # Rows after the first difference are in the slot too, but belong to another text; and the
         # last prediction may have confirmed a draft token for which there was no row.
         self.computed = min(held, rows.start + len(rows.tokens))
@@ -248,7 +272,8 @@ class Sequence:
             self._stops = np.array(pairs, np.int32).reshape(-1, 2)
         return self._stops
 
-    def _append(self, token: int, is_accepted: bool) -> None:
+    def _append(self, token: int) -> None:
+        is_accepted = self.draft[:1] == [token]
         if is_accepted:
             self.draft.pop(0)
             self.accepted += 1
@@ -291,6 +316,7 @@ class Sequence:
             finish_reason=self.finish_reason,
             accepted=self.accepted,
             decoded=self.decoded,
+            guessed=self.guessed,
             draft_tokens=self.draft_tokens,
             steps=self.steps,
             reused=self.reused,

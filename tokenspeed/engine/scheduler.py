@@ -202,6 +202,12 @@ class Scheduler:
         if room <= 0:
             return []
         shares = share_rows([s.missing + len(s.draft) for s in sequences], room)
+        # A guess takes no row that anybody needs.
+        left = room - sum(shares)
+        for i, sequence in enumerate(sequences):
+            if left and shares[i] and sequence.may_guess:
+                shares[i] += 1
+                left -= 1
         return [(s, s.rows(share)) for s, share in zip(sequences, shares, strict=True) if share]
 
     def _begin(self, sequence: Sequence, now_s: float, best: tuple[int, int]) -> Lease:
@@ -476,7 +482,8 @@ def build_step(parts: list[tuple[Sequence, Rows]], stops: NDArray[np.int32] | No
         positions += range(rows.start, rows.start + len(rows.tokens))
         outputs += range(len(tokens) - len(rows.drafts), len(tokens))
         drafts += rows.drafts
-        biases += [sequence.request.bias] * len(rows.drafts)
+        # A guess of the backend must not change what is said.
+        biases += [0.0 if rows.is_guess else sequence.request.bias] * len(rows.drafts)
     return Step(
         tokens=np.array(tokens, np.int32),
         slots=np.array(slots, np.int32),

@@ -207,7 +207,7 @@ def exchange_choices(best, index, total, draft, held, row, peers, GROUP: tl.cons
     """
     RANK: tl.constexpr = GROUP.rank
     RANKS: tl.constexpr = GROUP.ranks
-    number = tl.load(peers.turn)
+    number = exchange_number(peers, GROUP)
     field = tl.arange(0, _CHOICE_WORDS)
     bits = tl.where(field == 0, best.to(tl.int32, bitcast=True), index)
     bits = tl.where(field == 2, total.to(tl.int32, bitcast=True), bits)
@@ -229,7 +229,8 @@ def choice_of(rank: tl.constexpr, row, peers, GROUP: tl.constexpr):
     at += (rank * GROUP.rows + row) * _CHOICE_WORDS
     RANK: tl.constexpr = GROUP.rank
     ptrs = inbox_of(peers, RANK) + at
-    bits = await_words(ptrs, field >= 0, tl.load(peers.turn), peers.failed).to(tl.int32)
+    number = exchange_number(peers, GROUP)
+    bits = await_words(ptrs, field >= 0, number, peers.failed).to(tl.int32)
     best = tl.sum(tl.where(field == 0, bits, 0)).to(tl.float32, bitcast=True)
     index = tl.sum(tl.where(field == 1, bits, 0))
     total = tl.sum(tl.where(field == 2, bits, 0)).to(tl.float32, bitcast=True)

@@ -25,7 +25,7 @@ from tokenspeed.model.weights import layer_shapes
 
 MTP_FILE = "mtp.safetensors"  # in the directory of a model
 TOKEN_NORM, HIDDEN_NORM, JOIN, OUT_NORM = "enorm", "hnorm", "eh_proj", "norm"  # parts of the layer
-_LAYER = "layer."  # before the names of the parts that every layer has
+_LAYER, _FIRST_LAYER = "layer.", "model.layers.0."  # before the parts that every layer has
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16)
 
 
@@ -62,9 +62,9 @@ def mtp_shapes(model: ModelConfig) -> dict[str, tuple[int, ...]]:
     return {f"{name}.weight": shape for name, shape in shapes.items()}
 
 
-def mtp_layer_weight(part: str) -> str:
-    """Return the name of the tensor that is a part of the layer, such as "mlp.up_proj"."""
-    return f"{_LAYER}{part}.weight"
+def mtp_name(name: str) -> str:
+    """Return the name in the file of what `weights` names as a tensor of a model's first layer."""
+    return name.replace(_FIRST_LAYER, _LAYER)
 
 
 class Mtp(nn.Module):

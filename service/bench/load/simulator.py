@@ -120,6 +120,7 @@ class ToyBackend:
 
     name = "simulated"
     was_ahead = False
+    guessed = None
     weight_bytes = 0
     cache_bytes = 0
     config = ModelConfig(

@@ -28,7 +28,8 @@ class Plan(NamedTuple):
             rows, rounded up to a power of 2 from 8 on. square_words: the same for sums of squares
             of a row. Both are so many that no two threads have the same word.
         ranks: GPUs that share the model; several only in a step of one row (`ranks`).
-        inbox_rows: of each rank in half an inbox, `exchange.Group.rows`.
+        exchanges, inbox_rows: of a step, and rows of each rank in half an inbox; those of
+            `exchange.Group`.
         scale, score_cap: of scores of attention; the cap is 0 where there is none.
         logit_cap, embedding_scale, activation: those of `ModelConfig`.
         ropes: tables of angles. biases: of `ModelConfig`, which of `Family`'s there are.
@@ -61,6 +62,7 @@ class Plan(NamedTuple):
     group_rows: int
     square_words: int
     ranks: int
+    exchanges: int
     inbox_rows: int
     scale: float
     score_cap: float

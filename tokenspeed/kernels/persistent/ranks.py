@@ -36,7 +36,7 @@ def inbox_of(peers, rank):
 def exchange_of(work, layer, PHASE: gl.constexpr, PLAN: gl.constexpr):
     """Return the exchange of a phase; its number is that of `exchange.exchange_number`."""
     RANKS: gl.constexpr = PLAN.ranks
-    number = (gl.load(work.peers.turn) + 1) * (2 * work.layers) + 2 * layer
+    number = (gl.load(work.peers.turn) + 1) * PLAN.exchanges + 2 * layer
     inboxes = (inbox_of(work.peers, 0),)
     for rank in gl.static_range(1, RANKS):
         inboxes += (inbox_of(work.peers, rank),)  # type: ignore[assignment]  # unrolled
