@@ -126,7 +126,7 @@ def join_rows(
         *(following, table, states, *norms, joined, hidden),
         SIZE=table.shape[1],
         BLOCK=triton.next_power_of_2(table.shape[1]),
-        OUTPUTS=triton.next_power_of_2(len(joined)),
+        OUTPUTS=triton.next_power_of_2(len(following.outputs)),
         NUM_SUMS=hidden.square_sum.shape[0],
         MAX_ROWS=hidden.square_sum.shape[1],
         EPS=eps,

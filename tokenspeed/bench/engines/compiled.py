@@ -32,7 +32,7 @@ from tokenspeed.backends.cuda import default_launch
 from tokenspeed.backends.cuda_memory import padded_rows
 from tokenspeed.backends.cuda_persistent import SHARED_BYTES, WORD_ROWS, most_rows, plan_of
 from tokenspeed.backends.cuda_step import recorded_step
-from tokenspeed.backends.cuda_weights import random_weights
+from tokenspeed.backends.cuda_weights import random_mtp, random_weights, with_mtp
 from tokenspeed.bench.engines import kept_kernels
 from tokenspeed.bench.engines.kept_kernels import Needs, digest_of
 from tokenspeed.bench.engines.shapes import SHAPES
@@ -121,6 +121,10 @@ def jobs_in_use(target: str, models: list[str]) -> Iterator[Job]:
         config = SHAPES[shape]
         one = replace(config, num_layers=1, layer_ropes=config.layer_ropes[:1])
         weights = random_weights(one, form, "meta")
+        if (
+            not config.switches
+        ):  # the layer that guesses has none: one model's kernels stand for all
+            weights = with_mtp(weights, random_mtp(one, "meta"))
         launch = default_launch(target, weights.step_bytes)
         yield from jobs(recorded_step(weights, EngineConfig(), launch))
 
@@ -130,6 +134,7 @@ def step_jobs() -> Iterator[StepJob]:
     config, shard = SHAPES[PERSISTENT], Shard(0, 2)
     tokens, most = shard.tokens(config.vocab_size), padded_rows(EngineConfig())
     shared = {"vocab": tokens.stop, "ranks": shard.ranks, "inbox_rows": most}
+    shared["exchanges"] = 2 * config.num_layers
     for form in STEP_FORMS:
         for rows in STEP_WIDTHS:
             if rows <= most_rows(form, config):

@@ -23,10 +23,12 @@ import triton
 from tokenspeed.backends import NO_DRAFT, Step, cuda_persistent
 from tokenspeed.backends.cuda import CudaBackend
 from tokenspeed.backends.cuda_persistent import InFlight, Ring, default_ring
-from tokenspeed.backends.cuda_weights import random_weights
+from tokenspeed.backends.cuda_weights import random_mtp, random_weights, with_mtp
 from tokenspeed.bench.engines.shapes import SHAPES
 from tokenspeed.bench.engines.steps import NEVER
-from tokenspeed.bench.engines.update import update_ms
+from tokenspeed.bench.engines.update import Told, update_ms
+from tokenspeed.engine.engine import Engine
+from tokenspeed.engine.request import Request
 from tokenspeed.kernels.lm_head import count_of
 from tokenspeed.kernels.timing import event_ms, read_bandwidth
 from tokenspeed.model.config import EngineConfig
@@ -154,6 +156,90 @@ def whole_engine(model: str, form: str) -> None:
         )
 
 
+def check_guesses(form: str) -> None:
+    """Compare the guesses behind rows of steps of every width with those of one wide step."""
+    shape = replace(SHAPES["llama-3.2-1b"], num_layers=3, vocab_size=24064)
+    config = EngineConfig(num_slots=4, max_length=512, max_step_tokens=256)
+    weights = with_mtp(random_weights(shape, form, "cuda", seed=7), random_mtp(shape, "cuda"))
+    backend = CudaBackend(weights, config, persistent=True)
+    tokens = np.random.default_rng(3).integers(3, shape.vocab_size, 240).tolist()
+    backend.step(rows((0, 0, tokens)))
+    whole, path = backend.guessed, backend.persistent
+    assert whole is not None
+    for persistent in (path, None):
+        # What was captured is the kernel's step; without it, steps are launched one by one.
+        backend.persistent = persistent
+        for width in (1, 2, 3, 4, 8, 16, 64):
+            backend.copy_slot(0, 1, 80)
+            got = list[int]()
+            for at in range(80, 80 + max(16, width), width):
+                batch = rows((1, at, tokens[at : at + width]))
+                if persistent is None:
+                    backend._upload(batch)
+                    backend._run(backend._width(width), backend.launch)
+                    torch.cuda.synchronize()
+                    own = backend.memory.mtp
+                    assert own is not None
+                    got += own.guessed[1 - backend._parity, :width].tolist()
+                else:
+                    backend.step(batch)
+                    assert backend.guessed is not None
+                    got += backend.guessed.tolist()
+            is_equal = got == whole[80 : 80 + len(got)].tolist()
+            different = len(set(got))
+            say(
+                check=form,
+                one_kernel=persistent is not None,
+                width=width,
+                guesses_equal=is_equal,
+                different=different,
+            )
+    backend.persistent = path
+    backend.close()
+
+
+def guesses(model: str, form: str, rights: list[float], layers: int) -> None:
+    """Time tokens and updates with an MTP layer whose guesses are told, and without a layer.
+
+    Args:
+        rights: shares of the guesses that are right.
+        layers: of the model; 0: all.
+    """
+    shape = SHAPES[model]
+    if layers:
+        shape = replace(shape, num_layers=layers)
+    config = EngineConfig(num_slots=32, max_length=512, max_step_tokens=64)
+    plain = random_weights(shape, form, "cuda", seed=7)
+    weights = with_mtp(plain, random_mtp(shape, "cuda"))
+    for right in (None, *rights):
+        backend = CudaBackend(plain if right is None else weights, config)
+        row: dict[str, Any] = {"model": model, "form": form, "right": right}
+        for rows_of_one in (1, 2):
+            step = rows((0, 64, [9, 10][:rows_of_one]))
+            times = list[float]()
+            for _ in range(60):
+                began = time.perf_counter()
+                backend.step(step)
+                times.append((time.perf_counter() - began) * 1e3)
+            row[f"step_ms_{rows_of_one}"] = statistics.median(times)
+            graph = backend._graphs[rows_of_one].replay
+            row[f"device_ms_{rows_of_one}"] = median_ms(graph)
+        told = None if right is None else Told(backend, right)
+        engine = Engine(told or backend, eos_token_ids=())
+        request = Request(tuple(range(5, 69)), max_new_tokens=100)
+        (known,) = engine.run([request])
+        if told is not None:
+            told.prompt, told.output = len(request.prompt), known.tokens
+        began = time.perf_counter()
+        (again,) = engine.run([request])
+        row["token_ms"] = (time.perf_counter() - began) * 1e3 / 100
+        row["token_steps"] = again.steps
+        assert again.tokens == known.tokens
+        if told is not None:
+            told.output = ()
+        say(**row, memory=backend.memory_bytes, **update_ms(backend, right=right))
+
+
 def streams(width: int) -> Step:
     return rows(*((i, POSITION, [7 + i]) for i in range(width)))
 
@@ -218,11 +304,12 @@ def timing(model: str, form: str, widths: list[int], in_flights: list[int], laye
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", choices=["check", "time", "engine", "read"])
+    parser.add_argument("what", choices=["check", "time", "engine", "guess", "read"])
     parser.add_argument("cases", nargs="*")
     parser.add_argument("--widths", default="1,8,16")
     parser.add_argument("--rings", default="")
     parser.add_argument("--layers", type=int, default=0)
+    parser.add_argument("--right", default="0.66", help="shares of guesses that are right")
     parser.add_argument("--max-width", type=int, default=cuda_persistent.MAX_WIDTH)
     args = parser.parse_args()
     cuda_persistent.MAX_WIDTH = args.max_width
@@ -239,10 +326,14 @@ if __name__ == "__main__":
     for case in args.cases:
         if args.what == "check":
             check(case)
+            check_guesses(case)
         else:
             model, form = case.split(":")
             if args.what == "engine":
                 whole_engine(model, form)
+                continue
+            if args.what == "guess":
+                guesses(model, form, [float(share) for share in args.right.split(",")], args.layers)
                 continue
             flights = [int(i) for i in args.rings.split(",") if i]
             timing(model, form, [int(w) for w in args.widths.split(",")], flights, args.layers)
