@@ -10,7 +10,7 @@ import logging
 import time
 from collections import deque
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from tokenspeed.backends import Step
 from tokenspeed.backends.cuda_ahead import StepsAhead
 from tokenspeed.backends.cuda_memory import StepMemory, step_width, step_widths
-from tokenspeed.backends.cuda_step import run_step
+from tokenspeed.backends.cuda_step import run_guess, run_step
 from tokenspeed.backends.cuda_weights import (
     Weights,
     load_weights,
@@ -42,6 +42,13 @@ logger = logging.getLogger("tokenspeed.backends")
 DEPENDENT_LAUNCH = 3  # after the main loop: the only kind that measured faster
 AHEAD_BYTES = 1 << 28  # weights of a step that takes about 0.2 ms
 PREFETCH_BYTES = 512  # of each weight row, in models of up to AHEAD_BYTES
+
+
+class Events(NamedTuple):
+    """When the results of a step are there: its tokens, and what is guessed behind them."""
+
+    chosen: torch.cuda.Event
+    guessed: torch.cuda.Event
 
 
 class CudaBackend:
@@ -89,12 +96,14 @@ class CudaBackend:
         self._hold = self.memory.hold.numpy()  # may be asked for when all else is given back
         self._ahead = StepsAhead()
         # Of the steps that were launched and are not finished: their halves of the results.
-        self._begun: deque[tuple[int, torch.cuda.Event | None]] = deque()
+        self._begun: deque[tuple[int, Events | None]] = deque()
         self._parity = self._turn = 0
-        self._read = self._outputs = 0  # the half of the step that was finished last, its tokens
+        self._read = 0  # the half of the step that was finished last
+        self._events: Events | None = None  # of that step
         # The numbers of exchanges do not repeat within days.
         self._max_turn = (1 << 31) // max(2, self.memory.member.group.exchanges) - 2
         self._graphs: dict[int, torch.cuda.CUDAGraph] = {}
+        self._guess_graphs: dict[int, torch.cuda.CUDAGraph] = {}
         self.start_s: dict[str, float] = {}
         if self._on_gpu:
             with torch.cuda.device(self.device):
@@ -173,8 +182,7 @@ class CudaBackend:
     @property
     def guessed(self) -> NDArray[np.int32] | None:
         """What is expected behind each token of the last step; see `Backend.guessed`."""
-        mtp = self.memory.mtp
-        return None if mtp is None else mtp.guessed[1 - self._read, : self._outputs].numpy().copy()
+        return self._ahead.guessed([self])
 
     @property
     def form(self) -> str:
@@ -197,8 +205,6 @@ class CudaBackend:
 
     def may_follow(self, rows: int) -> bool:
         """Return whether a step of so many rows may be launched behind one that is not read yet."""
-        if self.memory.mtp is not None:  # each row is followed by a guess, which only the host has
-            return False
         return self._launch_ahead and not self._hold[0] and self._ahead_width(rows) is not None
 
     def follow(self, rows: int) -> None:
@@ -230,11 +236,23 @@ class CudaBackend:
 
     def finish(self, outputs: int) -> NDArray[np.int32]:
         """Wait for the first step that was begun and not finished, and return its tokens."""
-        self._read, done = self._begun.popleft()
-        self._outputs = outputs
-        if done is not None:
-            done.synchronize()
+        self._read, self._events = self._begun.popleft()
+        if self._events is not None:
+            self._events.chosen.synchronize()
         return self.memory.read(self._read, outputs)
+
+    @property
+    def guesses(self) -> bool:
+        """Whether tokens are guessed."""
+        return self.memory.mtp is not None
+
+    def finish_guesses(self, outputs: int) -> NDArray[np.int32]:
+        """Wait for the guesses of the step that was finished last, and return them."""
+        mtp = self.memory.mtp
+        assert mtp is not None
+        if self._events is not None:
+            self._events.guessed.synchronize()
+        return mtp.read(self._read, outputs)
 
     def has_ended(self) -> bool:
         """Return whether the step behind the one that was finished last is void."""
@@ -319,6 +337,7 @@ class CudaBackend:
         if self._on_gpu:
             self._stream.synchronize()
         self._graphs.clear()
+        self._guess_graphs.clear()
         for name in ("weights", "memory", "persistent"):
             self.__dict__.pop(name, None)
 
@@ -332,6 +351,7 @@ class CudaBackend:
             self._do_without(exc.__cause__ or exc, persistent)
             self.persistent = None
             self._graphs.clear()
+            self._guess_graphs.clear()
             self._prepare()
 
     def _prepare(self) -> None:
@@ -340,6 +360,7 @@ class CudaBackend:
         recorded = replace(self.launch, recorded=[])
         for width in widths:
             self._run(width, recorded)
+            self._run_guess(width, recorded)
         try:
             compile_launches(recorded.recorded or [])
             self.start_s["compile"] = time.perf_counter() - began
@@ -353,6 +374,16 @@ class CudaBackend:
                         self._run(width, self.launch)
                     pool = pool or graph.pool()
                     self._graphs[width] = graph
+                    if not self.guesses:
+                        continue
+                    # Of its own: the tokens of the step can be read before it has ended.
+                    self._run_guess(width, self.launch)
+                    self._stream.synchronize()
+                    self._guess_graphs[width] = torch.cuda.CUDAGraph()
+                    with torch.cuda.graph(
+                        self._guess_graphs[width], pool=pool, stream=self._stream
+                    ):
+                        self._run_guess(width, self.launch)
         except Exception as exc:
             raise BackendUnavailable(
                 f"a kernel does not compile or run on this GPU "
@@ -364,6 +395,10 @@ class CudaBackend:
     def _run(self, width: int, launch: Launch, logits: torch.Tensor | None = None) -> None:
         """Launch one step of up to `width` rows."""
         run_step(self.weights, self.memory, width, launch, logits, self.persistent)
+
+    def _run_guess(self, width: int, launch: Launch) -> None:
+        """Launch the guesses of one step that was launched."""
+        run_guess(self.weights, self.memory, width, launch, self.persistent)
 
     def _width(self, rows: int) -> int:
         return step_width(rows, self.max_step_tokens)
@@ -385,14 +420,24 @@ class CudaBackend:
 
     def _launch(self, width: int) -> None:
         """Launch what was uploaded, or what the last step left to the one behind it."""
-        done = None
+        events = None
         if self._on_gpu:
             self._graphs[width].replay()
-            done = torch.cuda.Event()  # type: ignore[no-untyped-call]
-            done.record()
+            chosen = guessed = _event_here()
+            if self.guesses:
+                self._guess_graphs[width].replay()
+                guessed = _event_here()
+            events = Events(chosen, guessed)
         else:
             self._run(width, self.launch)
-        self._begun.append((self._parity, done))
+            self._run_guess(width, self.launch)
+        self._begun.append((self._parity, events))
+
+
+def _event_here() -> torch.cuda.Event:
+    event = torch.cuda.Event()  # type: ignore[no-untyped-call]
+    event.record()
+    return event
 
 
 def persistent_rows(weights: Weights, wanted: bool | None, ranks: int = 1) -> int:

@@ -7,7 +7,7 @@ Knows steps and their order; does not know streams, graphs or kernels.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -22,12 +22,32 @@ class Launches(Protocol):
 
     max_length: int
 
+    @property
+    def guesses(self) -> bool: ...
     def begin(self, batch: Step, written: Any = None) -> None: ...
     def may_follow(self, rows: int) -> bool: ...
     def follow(self, rows: int) -> None: ...
     def finish(self, outputs: int) -> NDArray[np.int32]: ...
+    def finish_guesses(self, outputs: int) -> NDArray[np.int32]: ...
     def has_ended(self) -> bool: ...
     def drop(self) -> None: ...
+
+
+@dataclass
+class Finished:
+    """The step that was finished last.
+
+    Attributes:
+        ran: as it was launched. chosen: its tokens. order: of its results, as they are asked for.
+        guessed: behind these tokens; None: not read yet.
+        is_followed: whether the next one was launched behind it.
+    """
+
+    ran: Step
+    chosen: NDArray[np.int32]
+    order: NDArray[np.intp]
+    guessed: NDArray[np.int32] | None = None
+    is_followed: bool = False
 
 
 class StepsAhead:
@@ -39,17 +59,26 @@ class StepsAhead:
 
     def __init__(self) -> None:
         self.was_ahead = False
-        self._ahead: Step | None = None  # launched, but not asked for; its tokens are known
+        self._last: Finished | None = None
 
     def forget(self, ranks: Sequence[Launches]) -> None:
         """Do not use what was launched: something else comes, or a slot gets another content."""
-        self._ahead = None
+        if self._last is not None:
+            self._last.is_followed = False
         for rank in ranks:
             rank.drop()
 
+    def guessed(self, ranks: Sequence[Launches]) -> NDArray[np.int32] | None:
+        """Return what is guessed behind each token of the last step; see `Backend.guessed`."""
+        last = self._last
+        if last is None or not ranks[0].guesses:
+            return None
+        return self._guesses(ranks, last)[last.order]
+
     def step(self, ranks: Sequence[Launches], batch: Step) -> NDArray[np.int32]:
         """Run one step on all ranks; see `Backend.step`."""
-        ran, order = self._ahead, _order(batch, self._ahead)
+        ran = self._launched(ranks)
+        order = _order(batch, ran)
         self.was_ahead = order is not None
         if ran is None or order is None:
             self.forget(ranks)  # also what a step that raised has left
@@ -58,8 +87,8 @@ class StepsAhead:
             first.begin(batch)
             for rank in others:
                 rank.begin(batch, first)
-        self._ahead = None
-        follows = decodes_on(batch, ranks[0].max_length) and all(
+        self._last = None
+        follows = decodes_on(batch, ranks[0].max_length, guesses=ranks[0].guesses) and all(
             rank.may_follow(len(ran.tokens)) for rank in ranks
         )
         if follows:
@@ -67,21 +96,58 @@ class StepsAhead:
                 rank.follow(len(ran.tokens))
         # All choose the same tokens, but for one that another did not answer: it has none.
         chosen = np.minimum.reduce([rank.finish(len(ran.outputs)) for rank in ranks])
-        if follows:
-            self._ahead = replace(ran, positions=ran.positions + 1, tokens=chosen)
-            if ranks[0].has_ended():
-                self.forget(ranks)
+        self._last = Finished(ran, chosen, order, is_followed=follows)
+        if follows and ranks[0].has_ended():
+            self.forget(ranks)
         return chosen[order]
 
+    def _launched(self, ranks: Sequence[Launches]) -> Step | None:
+        """Return the step that was launched behind the last one; None: none was."""
+        last = self._last
+        if last is None or not last.is_followed:
+            return None
+        if not ranks[0].guesses:
+            return replace(last.ran, positions=last.ran.positions + 1, tokens=last.chosen)
+        return next_pairs(last.ran, last.chosen, self._guesses(ranks, last))
 
-def decodes_on(batch: Step, max_length: int) -> bool:
-    """Return whether a step may be followed by the one that decodes each of its rows on."""
+    @staticmethod
+    def _guesses(ranks: Sequence[Launches], last: Finished) -> NDArray[np.int32]:
+        if last.guessed is None:
+            last.guessed = ranks[0].finish_guesses(len(last.ran.outputs))
+        return last.guessed
+
+
+def next_pairs(ran: Step, chosen: NDArray[np.int32], guessed: NDArray[np.int32]) -> Step:
+    """Return the step that goes on from one of a token and a guess in each slot.
+
+    Args:
+        chosen: behind each row. guessed: behind these.
+    """
+    pairs = np.arange(len(ran.tokens) // 2)
+    held = (chosen[0::2] == ran.drafts[0::2]).astype(np.int32)
+    last = 2 * pairs + held  # the row behind which the step goes on
+    first = ran.positions[0::2] + 1 + held
+    return replace(
+        ran,
+        tokens=np.stack((chosen[last], guessed[last]), 1).reshape(-1),
+        positions=np.stack((first, first + 1), 1).reshape(-1),
+        drafts=np.stack((guessed[last], ran.drafts[1::2]), 1).reshape(-1),
+    )
+
+
+def decodes_on(batch: Step, max_length: int, *, guesses: bool = False) -> bool:
+    """Return whether a step may be followed by the one that decodes each of its rows on.
+
+    Args:
+        guesses: whether tokens are guessed: then it has two rows of each slot, and so has the next.
+    """
+    rows = 2 if guesses else 1
     return (
         batch.stops is not None
         and len(batch.stops) <= MAX_STOPS
-        and _is_decoding(batch)
-        and bool((batch.positions + 1 < max_length).all())
-        and len(set(batch.slots.tolist())) == len(batch.slots)
+        and (_is_pairs(batch) if guesses else _is_decoding(batch))
+        and bool((batch.positions + rows < max_length).all())
+        and len(set(batch.slots.tolist())) == len(batch.slots) // rows
     )
 
 
@@ -90,11 +156,29 @@ def _is_decoding(batch: Step) -> bool:
     return len(batch.tokens) == len(batch.outputs) and bool((batch.drafts == NO_DRAFT).all())
 
 
+def _is_pairs(batch: Step) -> bool:
+    """Return whether rows come in pairs of a slot's last token and a guess behind it."""
+    return (
+        len(batch.tokens) == len(batch.outputs)
+        and len(batch.tokens) % 2 == 0
+        and bool((batch.slots[0::2] == batch.slots[1::2]).all())
+        and bool((batch.drafts[0::2] == batch.tokens[1::2]).all())
+        and bool((batch.drafts[1::2] == NO_DRAFT).all())
+        and not batch.biases.any()
+    )
+
+
 def _order(batch: Step, ahead: Step | None) -> NDArray[np.intp] | None:
     """Return where each row of a step is in the one that was launched; None: it is another one."""
-    if ahead is None or len(batch.tokens) != len(ahead.tokens) or not _is_decoding(batch):
+    if ahead is None or len(batch.tokens) != len(ahead.tokens):
         return None
-    order = np.argsort(ahead.slots)[np.argsort(np.argsort(batch.slots))]
-    names = ("slots", "tokens", "positions")
+    if len(batch.outputs) != len(batch.tokens):
+        return None
+    order = _in_order(ahead)[np.argsort(_in_order(batch))]
+    names = ("slots", "tokens", "positions", "drafts", "biases")
     is_same = all(np.array_equal(getattr(batch, n), getattr(ahead, n)[order]) for n in names)
     return order if is_same else None
+
+
+def _in_order(batch: Step) -> NDArray[np.intp]:
+    return np.lexsort((batch.positions, batch.slots))

@@ -40,8 +40,6 @@ class Rank(Launches, Protocol):
     weight_bytes: int
     cache_bytes: int
 
-    @property
-    def guessed(self) -> NDArray[np.int32] | None: ...
     def make_logits(self, batch: Step) -> Any: ...
     def launch_logits(self, batch: Step, out: Any) -> Any: ...
     def finish_logits(self, out: Any) -> NDArray[np.float32]: ...
@@ -155,7 +153,7 @@ class CudaGroup:
     @property
     def guessed(self) -> NDArray[np.int32] | None:
         """What is expected behind each token of the last step; see `Backend.guessed`."""
-        return self.ranks[0].guessed
+        return self._ahead.guessed(self.ranks)
 
     def step(self, batch: Step) -> NDArray[np.int32]:
         """Run one step; see `Backend.step`.

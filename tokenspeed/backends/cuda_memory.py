@@ -25,6 +25,7 @@ from tokenspeed.kernels.lm_head import (
     NextStep,
     head_scratch,
 )
+from tokenspeed.kernels.mtp import Pairs
 from tokenspeed.kernels.split_k import SplitScratch, split_needs, split_scratch
 from tokenspeed.kernels.tuned import (
     head_block_n,
@@ -221,10 +222,13 @@ class MtpMemory:
         step: that memory, but with the layer's own hidden states, sums, cache and exchanges.
         joined: [rows, 2 * hidden_size], the layer's input.
         guessed: [2, max_step_tokens] int32, pinned; written by the second choice of a step. As the
-            first one turns the halves over, its tokens are in the other half.
-        chosen: what the first choice leaves: [rows] int32, the token behind each wanted row.
-        no_drafts, no_biases, nowhere, alone: what the second choice reads and leaves, none of which
-            anybody uses.
+            first one turns the halves over, these are in the other half. They are
+            places in `MtpWeights.names`.
+        chosen: where the first choice leaves its tokens, each at its row. guesses: the second one.
+        names: of the places, on the host.
+        pairs: what the last kernel of a step reads and changes.
+        head_scratch: of the layer's head.
+        no_drafts, no_biases, alone: what the second choice reads and leaves for nobody.
     """
 
     def __init__(self, memory: StepMemory, weights: MtpWeights) -> None:
@@ -240,18 +244,30 @@ class MtpMemory:
         unused = torch.zeros(8, max(rows, MAX_STOPS), dtype=torch.int32, device=device)
         chosen, positions, no_drafts, no_biases, guesses, counts, stops, words = unused
         no_drafts.fill_(NO_DRAFT)
-        self.chosen = NextStep(chosen, positions, memory.fields.parity)
+        fields = memory.fields
+        self.chosen = NextStep(fields.tokens, chosen, positions, fields.parity)
+        self.guesses = NextStep(fields.tokens, guesses, positions, fields.parity)
+        self.pairs = Pairs(
+            *(memory.num_rows, memory.num_outputs, fields.tokens, fields.positions, fields.drafts),
+            *(fields.parity, chosen, guesses, weights.names.to(device)),
+        )
+        block_n = head_block_n(weights.head.n, weights.head.k)
+        self.names: NDArray[np.int32] = weights.names.numpy()
+        self.head_scratch = head_scratch(rows, weights.head.n, block_n, device)
         self.no_drafts, self.no_biases = no_drafts, no_biases.view(torch.float32)
-        self.nowhere = NextStep(guesses, positions, memory.fields.parity)
         singles = (words[i : i + 1] for i in range(0, 20, COUNT_STRIDE))
         hold, void, turn, before, ended = singles
         self.alone = Ahead(stops, stops, hold, void, ended, counts, turn, before)
+
+    def read(self, parity: int, count: int) -> NDArray[np.int32]:
+        """Return the first `count` guesses of the step with this half of the results."""
+        return self.names[self.guessed[1 - parity, :count].numpy()]
 
     @property
     def nbytes(self) -> int:
         """Bytes on the device besides the shared memory."""
         step = self.step
-        parts = (step.hidden, step.scaled, step.sums, self.joined)
+        parts = (step.hidden, step.scaled, step.sums, self.joined, self.head_scratch)
         return sum(part.nbytes for part in parts)
 
 

@@ -9,7 +9,6 @@ from typing import Protocol
 from torch import Tensor
 
 from tokenspeed.backends.cuda_memory import (
-    MtpMemory,
     StepMemory,
     step_widths,
     tile_tokens,
@@ -23,7 +22,7 @@ from tokenspeed.kernels.head_norm import head_norm
 from tokenspeed.kernels.launch import Launch, RecordedLaunch
 from tokenspeed.kernels.lm_head import NextStep, Wanted, lm_head, select
 from tokenspeed.kernels.matrix import Matrix
-from tokenspeed.kernels.mtp import Following, join_rows
+from tokenspeed.kernels.mtp import Following, follow_pairs, join_rows
 from tokenspeed.kernels.norm import HiddenStates, Scaled
 from tokenspeed.kernels.plan import Plan
 from tokenspeed.kernels.projection import projection
@@ -86,9 +85,7 @@ def run_step(
             in_blocks=weights.readers[0].reads_blocks,
         )
     wanted, scratch = Wanted(fields.outputs, memory.num_outputs, fields.drafts), memory.head_scratch
-    states = memory.hidden
     if persistent is not None and is_persistent:
-        states = persistent.states(width)
         if launch.recorded is None:  # it is compiled by its first launch
             persistent.run(width, logits)
     else:
@@ -109,13 +106,12 @@ def run_step(
             first_token=weights.tokens.start,
             softcap=model.logit_softcap,
         )
-    mtp = memory.mtp
-    following = NextStep(fields.tokens, fields.positions, fields.parity)
+    following = NextStep(fields.tokens, fields.tokens, fields.positions, fields.parity)
     select(
         scratch,
         wanted,
         fields.biases,
-        following if mtp is None else mtp.chosen,
+        following if memory.mtp is None else memory.mtp.chosen,
         memory.ahead,
         memory.chosen,
         rows=width,
@@ -124,71 +120,69 @@ def run_step(
         peers=memory.member.peers(memory.turn),
         group=memory.member.group,
     )
-    if mtp is not None:
-        _guess(weights, memory, mtp, states, width, launch)
 
 
-def _guess(
+def run_guess(
     weights: Weights,
     memory: StepMemory,
-    own: MtpMemory,
-    states: Tensor,
     width: int,
     launch: Launch,
+    persistent: LayersAndHead | None = None,
 ) -> None:
-    """Launch the MTP layer and the choice of its tokens.
+    """Launch what follows a step where a layer guesses: the layer, and the choice of its tokens.
 
-    Args:
-        states: of the last layer.
+    Args: those of `run_step`, which has run.
     """
-    fields, mtp, step = memory.fields, weights.mtp, own.step
-    assert mtp is not None
-    eps = mtp.config.rms_norm_eps
+    mtp, own = weights.mtp, memory.mtp
+    if mtp is None or own is None:
+        return
+    states = memory.hidden
+    if persistent is not None and width <= persistent.max_width:
+        states = persistent.states(width)
+    fields, step, rows = memory.fields, own.step, memory.num_rows
+    eps, in_blocks = mtp.config.rms_norm_eps, mtp.join.reads_blocks
     outputs = fields.outputs, memory.num_outputs
-    following = Following(fields.tokens, fields.slots, memory.num_rows, own.chosen.tokens, *outputs)
-    hidden = HiddenStates(step.hidden, step.scaled, step.sums)
-    joined = own.joined[:width]
-    in_blocks = mtp.join.reads_blocks
+    following = Following(fields.tokens, fields.slots, rows, own.chosen.tokens, *outputs)
+    hidden, joined = HiddenStates(step.hidden, step.scaled, step.sums), own.joined[:width]
     join_rows(
         *(following, weights.embedding, states, mtp.norms, joined, hidden),
         eps=eps,
         launch=launch,
         in_blocks=in_blocks,
     )
+    # As an output projection is: to the hidden size, in parts.
     plan = matrix_plan("out", mtp.join, width, launch, memory.split_scratch)
     first = hidden._replace(square_sum=step.sums[0])
-    projection(
-        *(joined, mtp.join, mtp.layer.input_norm, memory.num_rows, first),
-        plan=plan,
-        in_blocks=in_blocks,
-    )
+    norm = mtp.layer.input_norm
+    projection(joined, mtp.join, norm, rows, first, plan=plan, in_blocks=in_blocks)
     after = [mtp.layer.post_norm, mtp.norm]
-    _run_layer(0, mtp.layer, after, weights.head, step, width, launch)
+    _run_layer(0, mtp.layer, after, mtp.head, step, width, launch)
     wanted = Wanted(*outputs, own.no_drafts)
     lm_head(
         Scaled(step.scaled, step.sums[-1]),
-        weights.head,
+        mtp.head,
         wanted,
-        memory.head_scratch,
+        own.head_scratch,
         None,
         rows=width,
         eps=eps,
-        plan=matrix_plan("head", weights.head, width, launch),
-        first_token=weights.tokens.start,
+        plan=matrix_plan("head", mtp.head, width, launch),
+        first_token=mtp.places.start,
     )
     select(
-        memory.head_scratch,
+        own.head_scratch,
         wanted,
         own.no_biases,
-        own.nowhere,
+        own.guesses,
         own.alone,
         own.guessed,
         rows=width,
         launch=launch,
-        tokens=weights.tokens,
+        tokens=mtp.places,
         peers=step.member.peers(memory.turn),
         group=step.member.group,
     )
+    follow_pairs(own.pairs, rows=width, launch=launch)
 
 
 def _run_layer(
@@ -304,5 +298,7 @@ def recorded_step(weights: Weights, config: EngineConfig, launch: Launch) -> lis
     """Return the launches of steps of every width; weights may be on "meta"."""
     memory, recorded = StepMemory(weights, config), list[RecordedLaunch]()
     for width in step_widths(config.max_step_tokens):
-        run_step(weights, memory, width, replace(launch, recorded=recorded))
+        how = replace(launch, recorded=recorded)
+        run_step(weights, memory, width, how)
+        run_guess(weights, memory, width, how)
     return recorded

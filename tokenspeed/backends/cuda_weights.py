@@ -18,6 +18,7 @@ from tokenspeed.kernels.qkv import interleave_heads
 from tokenspeed.model.checkpoint import Checkpoint, Form
 from tokenspeed.model.config import ModelConfig
 from tokenspeed.model.mtp import (
+    GUESSED,
     HIDDEN_NORM,
     JOIN,
     OUT_NORM,
@@ -78,7 +79,9 @@ class MtpWeights:
 
     Attributes:
         norms: of tokens and of hidden states, [hidden_size] each.
-        join: [hidden_size, 2 * hidden_size], of the two. norm: in front of the model's head.
+        join: [hidden_size, 2 * hidden_size], of the two. norm: in front of the head.
+        names: [guessed tokens] int32, on the host, ascending: those that are guessed at all.
+        head: of those in `places` of `names`, which are this part's.
     """
 
     config: ModelConfig
@@ -86,11 +89,14 @@ class MtpWeights:
     join: Matrix
     layer: LayerWeights
     norm: Tensor
+    names: Tensor
+    head: Matrix
+    places: range
 
     @property
     def nbytes(self) -> int:
-        """Bytes that one step reads, the head of the model left out."""
-        return sum(m.nbytes for m in (self.join, *layer_matrices(self.layer).values()))
+        """Bytes that one step reads."""
+        return sum(m.nbytes for m in (self.join, *layer_matrices(self.layer).values(), self.head))
 
 
 @dataclass(frozen=True)
@@ -129,18 +135,18 @@ class Weights:
 
     @property
     def step_bytes(self) -> int:
-        """Bytes that one step reads at least: all but the embedding; those of a guess twice."""
+        """Bytes that one step reads at least: all but the embedding."""
         matrices = [self.head]
         for layer in self.layers:
             matrices += layer_matrices(layer).values()
-        guess = 0 if self.mtp is None else self.mtp.nbytes + self.head.nbytes
-        return sum(m.nbytes for m in matrices) + guess
+        return sum(m.nbytes for m in matrices) + (0 if self.mtp is None else self.mtp.nbytes)
 
     @property
     def nbytes(self) -> int:
         """Bytes of memory."""
         is_shared = self.config.tie_word_embeddings and self.form == "bf16"
-        twice = 0 if self.mtp is None else self.head.nbytes
+        has_own = self.mtp is None or self.mtp.head is not self.head
+        twice = 0 if has_own else self.head.nbytes
         return self.step_bytes - twice + (0 if is_shared else self.embedding.nbytes)
 
 
@@ -296,11 +302,38 @@ def with_mtp(weights: Weights, tensors: Mapping[str, Tensor], shard: Shard = WHO
     )
     join = _packed(read(f"{JOIN}.weight"), embedding.dtype)
     (layer,) = _layers(config, embedding.dtype, read, plain)
-    return replace(weights, mtp=MtpWeights(config, (token_norm, hidden_norm), join, layer, norm))
+    names, head, places = _guessed_head(weights, tensors.get(GUESSED))
+    mtp = MtpWeights(config, (token_norm, hidden_norm), join, layer, norm, names, head, places)
+    return replace(weights, mtp=mtp)
 
 
-def random_mtp(model: ModelConfig, device: str, seed: int = 0) -> dict[str, Tensor]:
-    """Make an MTP layer of random numbers, whole, in bfloat16; see `random_weights`."""
+def _guessed_head(weights: Weights, guessed: Tensor | None) -> tuple[Tensor, Matrix, range]:
+    """Return which tokens can be guessed, the head of those that are this part's, and their places.
+
+    Args:
+        guessed: ascending; None: all of them.
+    Raises:
+        BackendUnavailable: none of them is this part's.
+    """
+    device, own = weights.embedding.device, weights.tokens
+    if guessed is None:
+        names = torch.arange(weights.config.vocab_size, dtype=torch.int32, device="cpu")
+        return names, weights.head, own
+    first, last = (int((guessed < edge).sum()) for edge in (own.start, own.stop))
+    if first == last:
+        raise BackendUnavailable("a GPU would have none of the tokens that are guessed; use one")
+    rows = (guessed[first:last] - own.start).to(device)
+    return guessed.to("cpu", torch.int32), weights.head.rows(rows), range(first, last)
+
+
+def random_mtp(
+    model: ModelConfig, device: str, seed: int = 0, guessed: int = 0
+) -> dict[str, Tensor]:
+    """Make an MTP layer of random numbers, whole, in bfloat16; see `random_weights`.
+
+    Args:
+        guessed: how many tokens can be guessed; 0: all.
+    """
     generator = torch.Generator("cpu" if device == "meta" else device).manual_seed(seed)
 
     def made(shape: tuple[int, ...]) -> Tensor:
@@ -309,7 +342,10 @@ def random_mtp(model: ModelConfig, device: str, seed: int = 0) -> dict[str, Tens
         noise = torch.randn(shape, generator=generator, device=device, dtype=torch.bfloat16)
         return noise * shape[-1] ** -0.5
 
-    return {name: made(shape) for name, shape in mtp_shapes(model).items()}
+    tensors = {name: made(shape) for name, shape in mtp_shapes(model).items()}
+    if 0 < guessed < model.vocab_size:
+        tensors[GUESSED] = torch.arange(guessed, device="cpu") * model.vocab_size // guessed
+    return tensors
 
 
 def _assemble(

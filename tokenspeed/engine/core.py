@@ -151,7 +151,6 @@ class EngineCore:
         self._in_step = [sequence for sequence, _ in plan.parts]
         before = self.clock()
         predicted = self.backend.step(plan.batch).tolist()
-        guessed = self.backend.guessed
         now_s = self.clock()
         if self.backend.was_ahead:  # the device has been at it since the one before
             before = self._ended_s
@@ -168,8 +167,8 @@ class EngineCore:
         self._stats.recent_step_s += weight * (now_s - before - self._stats.recent_step_s)
         if self.on_step is not None:
             self.on_step(plan, before, now_s)
-        guesses = None if guessed is None else guessed.tolist()
-        self._distribute(plan, predicted, guesses, now_s, now_s - before)
+        self._distribute(plan, predicted, now_s, now_s - before)
+        self._expect(plan)
 
     def recover(self, *, is_device: bool = False) -> None:
         """Go on after a step that raised: try its sequences again, each in a step of its own.
@@ -251,18 +250,10 @@ class EngineCore:
         if not new.request.is_final:
             self._partials[key] = new
 
-    def _distribute(
-        self,
-        plan: Plan,
-        predicted: list[int],
-        guesses: list[int] | None,
-        now_s: float,
-        took_s: float,
-    ) -> None:
+    def _distribute(self, plan: Plan, predicted: list[int], now_s: float, took_s: float) -> None:
         at = 0
         for sequence, rows in plan.parts:
-            answers = slice(at, at + len(rows.drafts))
-            tokens = sequence.advance(rows, predicted[answers], guesses and guesses[answers])
+            tokens = sequence.advance(rows, predicted[at : at + len(rows.drafts)])
             at += len(rows.drafts)
             sequence.compute_s += took_s
             if rows.drafts and sequence.first_token_s is None:
@@ -272,6 +263,18 @@ class EngineCore:
                 self._end(sequence, sequence.finish_reason, tokens)
             elif tokens:
                 self._deliver[sequence](tokens, None)
+
+    def _expect(self, plan: Plan) -> None:
+        """Hand out what the backend guesses, which is there later than the tokens."""
+        if all(sequence.finish_reason for sequence, _ in plan.parts):
+            return  # nobody waits for it
+        guessed = self.backend.guessed
+        if guessed is None:
+            return
+        guesses, at = guessed.tolist(), 0
+        for sequence, rows in plan.parts:
+            sequence.expect(guesses[at : at + len(rows.drafts)])
+            at += len(rows.drafts)
 
     def _end(self, sequence: Sequence, reason: str, tokens: tuple[int, ...] = ()) -> None:
         sequence.finish_reason = reason

@@ -64,8 +64,8 @@ class Completion:
         tokens: `forced`, then what was accepted and decoded, without an end mark.
         finish_reason: "stop" (end mark), "length", "superseded" or "cancelled".
         accepted, decoded: output tokens taken from a draft, and decoded.
-        guessed: those of the decoded that a guess of the backend had right, so that they took no
-            step of their own.
+        guessed: tokens that took no step of their own, as they came behind a guess of the backend
+            that was right.
         draft_tokens: draft tokens that were verified, accepted or not.
         steps: steps that the request took part in.
         reused: tokens whose keys and values were found in the cache.
@@ -131,6 +131,7 @@ class Sequence:
     first_token_s: float | None = None
     compute_s: float = 0.0
     _stops: NDArray[np.int32] | None = None  # of `refuted` as it is
+    _last_answer: int = -1  # of the last step: its last prediction that was used
     failures_alone: int = 0  # steps of its own that raised since it last made progress
     failed_at: tuple[int, int] = (0, 0)  # (known tokens, computed tokens) when it failed
 
@@ -214,15 +215,12 @@ class Sequence:
         following = self.draft[len(draft) : len(draft) + 1] or [NO_DRAFT]
         return Rows([*missing, *draft], self.computed, [*draft, *following])
 
-    def advance(
-        self, rows: Rows, predicted: Seq[int], guesses: Seq[int] | None = None
-    ) -> tuple[int, ...]:
+    def advance(self, rows: Rows, predicted: Seq[int]) -> tuple[int, ...]:
         """Take in what a step predicted.
 
         Args:
             rows: what the step computed for this sequence.
             predicted: the next token of each answered row, as many as `rows.drafts`.
-            guesses: what the backend expects after each of these; None: it does not guess.
         Returns:
             The tokens that became known, end mark excluded.
         """
@@ -231,26 +229,35 @@ class Sequence:
             self.computed += len(rows.tokens)
             return ()
         before = len(self.tokens)
-        held, used = before, 0
+        held = before
+        self.guess, self._last_answer = None, -1
         if not rows.is_guess:
             self.draft_tokens += len(rows.drafts) - (rows.drafts[-1] == NO_DRAFT)
         for token, expected in zip(predicted, rows.drafts, strict=True):
             accepted = self.accepted
             self._append(token)
-            used += 1
+            self._last_answer += 1
+            self.guessed += self._last_answer > 0 and rows.is_guess
             if rows.is_guess:  # behind a guess, an old draft may be on offer again
                 self.draft_tokens += self.accepted - accepted
             if token != expected:
                 break
-            self.guessed += rows.is_guess
             held = len(self.tokens)
             if self.finish_reason:
                 break
-        self.guess = None if guesses is None else guesses[used - 1]
         # Rows after the first difference are in the slot too, but belong to another text; and the
         # last prediction may have confirmed a draft token for which there was no row.
         self.computed = min(held, rows.start + len(rows.tokens))
         return tuple(self.tokens[before:])
+
+    def expect(self, guesses: Seq[int]) -> None:
+        """Take in what the backend expects after each prediction of the last step.
+
+        Args:
+            guesses: as many as `advance` had predictions; none: it was a part of a prompt.
+        """
+        if guesses:
+            self.guess = guesses[self._last_answer]
 
     def stops(self, rows: Rows) -> NDArray[np.int32] | None:
         """Return when the step behind one with these rows will not simply decode on.
@@ -260,8 +267,13 @@ class Sequence:
         Returns:
             [stops, 2], see `Step.stops`; None: it will not in any case.
         """
-        is_last = self.num_output + 1 >= self.request.max_new_tokens
-        if is_last or len(rows.tokens) > 1 or rows.drafts != [NO_DRAFT]:
+        if len(rows.tokens) > 1 + rows.is_guess or (
+            rows.drafts != [NO_DRAFT] and not rows.is_guess
+        ):
+            return None
+        # A token and a guess may become two tokens, and are followed by two more.
+        most = 4 if rows.is_guess else 2
+        if self.num_output + most > self.request.max_new_tokens:
             return None
         if self._stops is None:
             old, width = self.refuted, self.request.resync

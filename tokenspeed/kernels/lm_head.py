@@ -46,11 +46,13 @@ class NextStep(NamedTuple):
     """What `select` changes so that the step can be run once more, one token further.
 
     Attributes:
+        before: [rows] int32, the tokens of the step.
         tokens, positions: [rows] int32; at a wanted row the chosen token and the next position are
             written.
         parity: [outputs] int32, which half of the results is written; flipped.
     """
 
+    before: Any
     tokens: Any
     positions: Any
     parity: Any
@@ -213,7 +215,7 @@ def select_kernel(
     stop = tl.arange(0, _MAX_STOPS)
     stop_previous = tl.load(ahead.previous + stop)
     stop_tokens = tl.load(ahead.tokens + stop)
-    previous = tl.load(next_step.tokens + row)
+    previous = tl.load(next_step.before + row)
     best = float("-inf")
     index = 2147483647
     total = 0.0

@@ -3,7 +3,7 @@
 Knows one matrix; does not know what it is multiplied with.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -120,6 +120,26 @@ class Matrix:
     def layout(self) -> str:
         """How the kernels read it: its format, or "tiled"."""
         return "tiled" if self.format == "bf16" and self.data.dim() == 4 else self.format
+
+    def rows(self, index: Tensor) -> "Matrix":
+        """Return the matrix of some rows, in this order.
+
+        Args:
+            index: [rows], integer.
+        """
+        count = len(index)
+        assert self.layout != "tiled"
+        if self.format in BITS:
+            panels, units, _, words = self.data.shape
+            rows = self.data.transpose(1, 2).reshape(panels * PANEL, units, words)[index]
+            rows = F.pad(rows, (0, 0, 0, 0, 0, -count % PANEL))
+            data = rows.view(-1, PANEL, units, words).transpose(1, 2).contiguous()
+        else:
+            data = self.data[index]
+        scale = self.scale[:, index] if self.format == "int4" else self.scale
+        scale = self.scale[index] if self.format in ("int8", "fp8") else scale
+        bias = None if self.bias is None else self.bias[index]
+        return replace(self, data=data, scale=scale.contiguous(), n=count, bias=bias)
 
     def dequantize(self) -> Tensor:
         """Return the weight as the kernels see it: [n, k] float32."""

@@ -1,7 +1,11 @@
-"""The input of the MTP layer: what each row's hidden state and the token after it are joined to.
+"""The MTP layer's first kernel and its last: what it is given, and the step that its guesses make.
 
-A row whose next token was wanted goes with the one that was chosen, any other with the row behind
-it, which holds the next token of its slot. First kernel of the layer, behind the choice of tokens.
+The first one joins each row's hidden state to the token after it. A row whose next token was wanted
+goes with the one that was chosen, any other with the row behind it, which holds the next token of
+its slot. Comes behind the choice of tokens.
+
+The last one makes a step ready to be run once more where it had two rows of each slot, the last
+token and a guess behind it: from the last token that holds, and what is guessed behind that.
 """
 
 from typing import Any, NamedTuple
@@ -135,3 +139,70 @@ def join_rows(
         PDL=launch.pdl,
         num_warps=4,
     )
+
+
+class Pairs(NamedTuple):
+    """A step of two rows for each slot, all of which are wanted.
+
+    Attributes:
+        num_rows, num_outputs: [1] int32, how many there are.
+        tokens, positions, drafts: [rows] int32; where all rows are wanted, those of the next step
+            are written.
+        parity: [rows] int32, which half of the results is written; flipped.
+        chosen: [rows] int32, the token behind each row.
+        guesses: [rows] int32, what is guessed behind that: a place in `names`.
+        names: [guessed tokens] int32.
+    """
+
+    num_rows: Any
+    num_outputs: Any
+    tokens: Any
+    positions: Any
+    drafts: Any
+    parity: Any
+    chosen: Any
+    guesses: Any
+    names: Any
+
+
+def follow_pairs_ref(
+    tokens: Tensor, positions: Tensor, chosen: Tensor, guessed: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Plain torch; see `follow_pairs`. Returns tokens and positions; all are [pairs, 2]."""
+    held = (chosen[:, 0] == tokens[:, 1]).long()
+    rows = torch.arange(len(tokens))
+    after = torch.stack((chosen[rows, held], guessed[rows, held]), 1)
+    first = positions[:, 0] + 1 + held
+    return after.int(), torch.stack((first, first + 1), 1).int()
+
+
+@triton.jit
+def follow_pairs_kernel(pairs, PDL: tl.constexpr):
+    wait_for_inputs(PDL)
+    pair = tl.program_id(0)
+    tl.store(pairs.parity + pair, 1 - tl.load(pairs.parity + pair))  # a program for each row
+    num_rows = tl.load(pairs.num_rows)
+    if (2 * pair + 1 >= num_rows) | (tl.load(pairs.num_outputs) != num_rows):
+        return
+    row = 2 * pair
+    held = (tl.load(pairs.chosen + row) == tl.load(pairs.drafts + row)).to(tl.int32)
+    token = tl.load(pairs.chosen + row + held)
+    # Where another GPU did not answer, there is no guess; that step is not run.
+    guess = tl.load(pairs.names + tl.maximum(tl.load(pairs.guesses + row + held), 0))
+    position = tl.load(pairs.positions + row) + 1 + held
+    tl.store(pairs.tokens + row, token)
+    tl.store(pairs.tokens + row + 1, guess)
+    tl.store(pairs.positions + row, position)
+    tl.store(pairs.positions + row + 1, position + 1)
+    tl.store(pairs.drafts + row, guess)
+
+
+def follow_pairs(pairs: Pairs, *, rows: int, launch: Launch) -> None:
+    """Make a step of a token and a guess in each slot ready to be run once more.
+
+    Other steps change, too, where all rows are wanted: they are not run again.
+
+    Args:
+        rows: how many programs are started for.
+    """
+    launch.start(follow_pairs_kernel, (rows,), pairs, PDL=launch.pdl, num_warps=1)

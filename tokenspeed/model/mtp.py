@@ -4,12 +4,14 @@ A small model beside a large one. From the hidden state that predicted a token, 
 more transformer layer predicts the token after it, through the model's own embedding and head. An
 engine verifies such a guess in the step that computes the token, so it changes no output: it spares
 steps. The layer has positions and a cache of its own, and is a plain LLaMA layer whatever the
-model's family is. It lies beside the model, in a file of its own.
+model's family is. It lies beside the model, in a file of its own, which may say that only some
+tokens, the most frequent ones, are guessed: the head of a large vocabulary is most of the work.
 
 Knows names, shapes and the file; does not know how guesses are used.
 Sources: DeepSeek-V3, arXiv 2412.19437, section 2.2, whose names it takes; EAGLE, arXiv 2401.15077.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +26,7 @@ from tokenspeed.model.llama import Attend, Layer, RMSNorm, rotation
 from tokenspeed.model.weights import layer_shapes
 
 MTP_FILE = "mtp.safetensors"  # in the directory of a model
+GUESSED = "guessed_tokens"  # optional: a tensor of the file
 TOKEN_NORM, HIDDEN_NORM, JOIN, OUT_NORM = "enorm", "hnorm", "eh_proj", "norm"  # parts of the layer
 _LAYER, _FIRST_LAYER = "layer.", "model.layers.0."  # before the parts that every layer has
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16)
@@ -113,8 +116,11 @@ class Mtp(nn.Module):
 
 
 def read_mtp(directory: Path, model: ModelConfig) -> dict[str, Tensor] | None:
-    """Return the tensors of the layer that lies beside a model; None: there is none.
+    """Return the tensors of the layer that lies beside a model, by their names in the file.
 
+    Returns:
+        Floats of `mtp_shapes`, and GUESSED where not every token is guessed: [tokens] integers,
+        ascending. None: there is no such file.
     Raises:
         CheckpointError: the file is damaged, does not fit the model, or holds NaN or infinity.
     """
@@ -125,7 +131,7 @@ def read_mtp(directory: Path, model: ModelConfig) -> dict[str, Tensor] | None:
     try:
         with safe_open(path, framework="pt") as file:
             found = set(file.keys())
-            if unknown := sorted(found - set(shapes)):
+            if unknown := sorted(found - set(shapes) - {GUESSED}):
                 raise CheckpointError(
                     path, "is unknown: no MTP layer has such a tensor", unknown[0]
                 )
@@ -134,6 +140,9 @@ def read_mtp(directory: Path, model: ModelConfig) -> dict[str, Tensor] | None:
                     raise CheckpointError(path, "is missing", name)
                 tensors[name] = file.get_tensor(name)
                 _check(path, name, tensors[name], shape)
+            if GUESSED in found:
+                tensors[GUESSED] = file.get_tensor(GUESSED)
+                _check_guessed(path, tensors[GUESSED], model.vocab_size)
     except (SafetensorError, OSError) as exc:
         raise CheckpointError(path, f"cannot be read: {exc}") from exc
     return tensors
@@ -149,11 +158,27 @@ def _check(path: Path, name: str, tensor: Tensor, shape: tuple[int, ...]) -> Non
         raise CheckpointError(path, "holds NaN or infinity", name)
 
 
-def write_mtp(path: Path, layer: Mtp, dtype: torch.dtype = torch.bfloat16) -> None:
+def _check_guessed(path: Path, tokens: Tensor, vocab_size: int) -> None:
+    is_list = tokens.dim() == 1 and len(tokens) > 0 and tokens.dtype in (torch.int32, torch.int64)
+    if not is_list or tokens[0] < 0 or tokens[-1] >= vocab_size or (tokens.diff() <= 0).any():
+        problem = f"is no ascending list of tokens below {vocab_size}"
+        raise CheckpointError(path, problem, GUESSED)
+
+
+def write_mtp(
+    path: Path,
+    layer: Mtp,
+    dtype: torch.dtype = torch.bfloat16,
+    guessed: Sequence[int] | None = None,
+) -> None:
     """Write the layer to a file.
 
+    Args:
+        guessed: tokens that can be guessed, ascending; None: all.
     Raises:
         OSError: the file cannot be written.
     """
     tensors = {name: t.detach().to("cpu", dtype) for name, t in layer.state_dict().items()}
+    if guessed is not None:
+        tensors[GUESSED] = torch.tensor(guessed, dtype=torch.int64)
     save_file({name: t.contiguous() for name, t in tensors.items()}, path)

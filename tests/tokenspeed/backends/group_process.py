@@ -18,6 +18,7 @@ from tokenspeed.backends.cuda_weights import load_weights
 from tokenspeed.kernels.exchange import join
 from tokenspeed.model.checkpoint import open_checkpoint
 from tokenspeed.model.config import EngineConfig
+from tokenspeed.model.mtp import MTP_FILE
 from tokenspeed.model.sharding import Shard
 
 # Forked from a process that has imported this module already: importing torch and Triton in each
@@ -26,13 +27,13 @@ _CONTEXT = torch.multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload([__name__])
 
 
-ANSWERED = ("finish", "has_ended", "logits")
+ANSWERED = ("finish", "finish_guesses", "has_ended", "logits")
 
 
 class RankProcess:
     """A rank behind a pipe; begins what it is told and answers when it is finished."""
 
-    launches_ahead = False
+    launches_ahead = guesses = False
 
     def __init__(
         self, model: Path, form: str, config: EngineConfig, rank: int, inboxes: list[torch.Tensor]
@@ -47,7 +48,7 @@ class RankProcess:
         """Wait until it is there."""
         sizes = self._pipe.recv()
         self.num_slots, self.max_length, self.max_step_tokens = sizes[:3]
-        self.weight_bytes, self.cache_bytes = sizes[3:]
+        self.weight_bytes, self.cache_bytes, self.guesses = sizes[3:]
         return self
 
     def _ask(self, name: str, *arguments: Any) -> Any:
@@ -65,6 +66,9 @@ class RankProcess:
 
     def finish(self, outputs: int) -> Any:
         return self._ask("finish", outputs)
+
+    def finish_guesses(self, outputs: int) -> Any:
+        return self._ask("finish_guesses", outputs)
 
     def has_ended(self) -> bool:
         return bool(self._ask("has_ended"))
@@ -96,7 +100,8 @@ class RankProcess:
 def open_group(model: Path, form: str, config: EngineConfig, count: int) -> CudaGroup:
     """Start the ranks of a checkpoint, and put them together as a backend."""
     whole = open_checkpoint(model).config
-    words = group_of(0, count, whole, config).inbox_words
+    has_mtp = (model / MTP_FILE).exists()
+    words = group_of(0, count, whole, config, has_mtp=has_mtp).inbox_words
     inboxes = [torch.zeros(words, dtype=torch.int64) for _ in range(count)]
     for inbox in inboxes:
         inbox.share_memory_()  # type: ignore[no-untyped-call]
@@ -119,12 +124,14 @@ def _run_rank(
     torch.set_num_threads(1)
     checkpoint, count = open_checkpoint(model), len(inboxes)
     weights = load_weights(checkpoint.part(Shard(rank, count)), form, "cpu")
-    member = join(group_of(rank, count, checkpoint.config, config), inboxes, "cpu")
+    has_mtp = weights.mtp is not None
+    group = group_of(rank, count, checkpoint.config, config, has_mtp=has_mtp)
+    member = join(group, inboxes, "cpu")
     backend = CudaBackend(weights, config, member=member)
     pipe.send(
         (
             *(backend.num_slots, backend.max_length, backend.max_step_tokens),
-            *(backend.weight_bytes, backend.cache_bytes),
+            *(backend.weight_bytes, backend.cache_bytes, backend.guesses),
         )
     )
     while True:

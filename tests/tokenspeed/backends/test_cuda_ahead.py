@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from tests.tokenspeed.backends.test_cuda import rows
 from tests.tokenspeed.kernels.support import DEVICE
-from tokenspeed.backends import ANY_TOKEN, Step
+from tokenspeed.backends import ANY_TOKEN, NO_DRAFT, Step
 from tokenspeed.backends.cuda import CudaBackend
-from tokenspeed.backends.cuda_ahead import StepsAhead, decodes_on
+from tokenspeed.backends.cuda_ahead import StepsAhead, decodes_on, next_pairs
 from tokenspeed.backends.cuda_weights import load_weights
 from tokenspeed.bench.engines.steps import NEVER
 from tokenspeed.engine.engine import Engine
@@ -29,7 +29,7 @@ CONFIG = EngineConfig(num_slots=3, max_length=96, max_step_tokens=24)
 class Counter:
     """A GPU whose token after t is t + 1, and that says what it was told to do."""
 
-    max_length = 64
+    max_length, guesses = 64, False
 
     def __init__(self) -> None:
         self.told: list[str] = []
@@ -60,6 +60,9 @@ class Counter:
     def finish(self, outputs: int) -> np.ndarray:
         tokens, self.ended = self.queue.pop(0)
         return tokens
+
+    def finish_guesses(self, outputs: int) -> np.ndarray:
+        raise NotImplementedError
 
     def has_ended(self) -> bool:
         return self.ended
@@ -227,6 +230,10 @@ class Device(Counter):
     def was_ahead(self) -> bool:
         return self.steps.was_ahead
 
+    @property
+    def guessed(self) -> np.ndarray | None:
+        return self.steps.guessed([self])
+
     def step(self, batch: Step) -> np.ndarray:
         return self.steps.step([self], batch)
 
@@ -242,6 +249,64 @@ def following(tokens: np.ndarray, positions: np.ndarray) -> np.ndarray:
 class Plain(Device):
     def may_follow(self, rows: int) -> bool:
         return False
+
+
+class Guessing(Device):
+    """A GPU that guesses, too, and goes on from what holds of a token and a guess."""
+
+    guesses = True
+
+    def __init__(self, wrong: int) -> None:
+        super().__init__()
+        self.wrong = wrong  # one of so many guesses is
+        self.drafts = np.zeros(0, np.int32)
+        self.tokens = np.zeros(0, np.int32)
+        self.guessed_queue: list[np.ndarray] = []
+        self.last_guesses = np.zeros(0, np.int32)
+        self.num_pairs_ahead = 0
+
+    def begin(self, batch: Step, written: Any = None) -> None:
+        self.drafts, self.tokens = batch.drafts.copy(), batch.tokens[batch.outputs]
+        super().begin(batch, written)
+
+    def follow(self, rows: int) -> None:
+        if not self.void:  # what `follow_pairs` does behind a step
+            held = self.rows[0::2] == self.drafts[0::2]
+            behind = self._guess()
+            token = np.where(held, self.rows[1::2], self.rows[0::2])
+            guess = np.where(held, behind[1::2], behind[0::2])
+            first = self.at[0::2] + 1 + held
+            self.tokens = np.stack((token, guess), 1).reshape(-1).astype(np.int32)
+            self.positions = np.stack((first, first + 1), 1).reshape(-1).astype(np.int32)
+            self.drafts[0::2] = guess
+            self.num_pairs_ahead += 1
+        self._run("follow")
+
+    def _run(self, how: str) -> None:
+        self.told.append("void" if self.void else how)
+        if not self.void:
+            self.at = self.positions
+            self.rows = following(self.tokens, self.at)
+            ends = zip(self.tokens.tolist(), self.rows.tolist(), strict=True)
+            self.void = any(self.pairs & {(a, b), (ANY_TOKEN, b)} for a, b in ends)
+        self.queue.append((self.rows, self.void))
+        self.guessed_queue.append(self._guess())
+
+    def _guess(self) -> np.ndarray:
+        behind = following(self.rows, self.at + 1)
+        is_wrong = (self.rows * 3 + self.at) % self.wrong == 0
+        return np.where(is_wrong, (behind + 1) % 6, behind).astype(np.int32)
+
+    def finish(self, outputs: int) -> np.ndarray:
+        self.last_guesses = self.guessed_queue.pop(0)
+        return super().finish(outputs)
+
+    def finish_guesses(self, outputs: int) -> np.ndarray:
+        return self.last_guesses[:outputs]
+
+    def drop(self) -> None:
+        super().drop()
+        self.guessed_queue.clear()
 
 
 TOKENS = st.integers(0, 5)
@@ -267,6 +332,95 @@ def test_launching_ahead_changes_no_output(
     assert [one.tokens for one in first] == [one.tokens for one in second]
     if len(requests) == 1:  # what is launched ahead is wanted, or was not run
         assert not gpu.unwanted
+
+
+@given(
+    prompts=st.lists(st.lists(TOKENS, min_size=1, max_size=4), min_size=1, max_size=3),
+    drafts=st.lists(st.lists(TOKENS, max_size=12), min_size=3, max_size=3),
+    eos=st.sets(TOKENS, max_size=1),
+    width=st.integers(0, 3),
+    most=st.integers(1, 14),
+    wrong=st.integers(1, 5),
+    bias=st.sampled_from([0.0, 0.3]),
+)
+def test_guesses_launched_ahead_change_no_output(
+    prompts: list[list[int]],
+    drafts: list[list[int]],
+    eos: set[int],
+    width: int,
+    most: int,
+    wrong: int,
+    bias: float,
+) -> None:
+    requests = [
+        Request(tuple(prompt), draft=tuple(draft), max_new_tokens=most, resync=width, bias=bias)
+        for prompt, draft in zip(prompts, drafts, strict=False)
+    ]
+    gpu = Guessing(wrong)
+    first, second = (run(backend, requests, eos) for backend in (gpu, Plain()))
+    assert [one.tokens for one in first] == [one.tokens for one in second]
+    if len(requests) == 1:
+        assert not gpu.unwanted
+        if not drafts[0]:
+            assert first[0].steps == second[0].steps - first[0].guessed
+
+
+def test_a_token_and_a_guess_are_followed_by_a_token_and_a_guess() -> None:
+    gpu = Guessing(wrong=3)
+    (found,) = run(gpu, [Request((3, 1), max_new_tokens=30)], ())
+    assert found.guessed > 5
+    assert gpu.num_pairs_ahead >= found.steps - 4  # neither behind the prompt nor at the end
+    assert gpu.told.count("begin") <= 4
+
+
+def test_pairs_may_come_in_another_order() -> None:
+    gpu, steps = Guessing(wrong=2), StepsAhead()
+    slots = [
+        (slot, 3 + slot, [2 + slot, int(following(*at(2 + slot, 3 + slot)))]) for slot in (0, 1)
+    ]
+    first = pairs_of(slots)
+    chosen = steps.step([gpu], first)
+    guessed = steps.guessed([gpu])
+    assert guessed is not None
+    behind = next_pairs(first, chosen, guessed)
+    turned = [2, 3, 0, 1]
+    names = ("tokens", "slots", "positions", "drafts")
+    asked = replace(behind, **{name: getattr(behind, name)[turned] for name in names})
+    assert (steps.step([gpu], asked) == following(asked.tokens, asked.positions)).all()
+    assert steps.was_ahead
+    again = steps.guessed([gpu])
+    assert again is not None
+    assert (again == gpu.last_guesses[turned]).all()
+    assert gpu.told == ["begin", "follow", "follow"]
+
+
+def at(token: int, position: int) -> tuple[np.ndarray, np.ndarray]:
+    return np.array(token), np.array(position)
+
+
+def pairs_of(parts: list[tuple[int, int, list[int]]]) -> Step:
+    step = rows(*parts)
+    drafts = np.stack((step.tokens[1::2], np.full(len(parts), NO_DRAFT)), 1).reshape(-1)
+    return replace(step, drafts=drafts.astype(np.int32), stops=NEVER)
+
+
+@pytest.mark.parametrize(
+    ("step", "expected"),
+    [
+        (pairs_of([(0, 5, [1, 2])]), True),
+        (pairs_of([(0, 5, [1, 2]), (1, 9, [4, 4])]), True),
+        (pairs_of([(0, 60, [1, 2])]), True),
+        (pairs_of([(0, 61, [1, 2])]), False),  # the next pair would not fit the slot
+        (replace(pairs_of([(0, 5, [1, 2])]), stops=None), False),
+        (replace(pairs_of([(0, 5, [1, 2])]), biases=np.array([0.1, 0], np.float32)), False),
+        (replace(pairs_of([(0, 5, [1, 2])]), drafts=np.array([3, -1], np.int32)), False),
+        (replace(pairs_of([(0, 5, [1, 2])]), drafts=np.array([2, 7], np.int32)), False),
+        (decoding([5], 0), False),
+        (replace(rows((0, 5, [1]), (1, 5, [2])), stops=NEVER), False),
+    ],
+)
+def test_which_steps_with_guesses_may_be_followed(step: Step, expected: bool) -> None:
+    assert decodes_on(step, 64, guesses=True) is expected
 
 
 def test_the_kernels_decide_as_the_engine_does(backends: tuple[CudaBackend, CudaBackend]) -> None:

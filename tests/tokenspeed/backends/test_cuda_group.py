@@ -188,6 +188,7 @@ class Fake:
     """A rank whose tokens are told."""
 
     num_slots = max_length = max_step_tokens = weight_bytes = cache_bytes = 8
+    guesses = False
 
     def __init__(self, *tokens: int) -> None:
         self.tokens, self.forgiven, self.held = np.array(tokens, np.int32), 0, False
@@ -206,6 +207,9 @@ class Fake:
 
     def finish(self, outputs: int) -> np.ndarray:
         return self.tokens[:outputs]
+
+    def finish_guesses(self, outputs: int) -> np.ndarray:
+        raise NotImplementedError
 
     def make_logits(self, batch: object) -> None: ...
     def launch_logits(self, batch: object, out: object) -> None: ...

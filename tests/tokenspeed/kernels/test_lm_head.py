@@ -49,7 +49,10 @@ def choose(
     parity = torch.ones(rows, dtype=torch.int32, device=DEVICE)
     chosen = torch.full((2, rows), -7, dtype=torch.int32, device=DEVICE)
     tokens, positions = ints(*[-1] * len(x.states)), ints(*range(len(x.states)))
-    wanted, following = Wanted(outputs, ints(count), drafts), NextStep(tokens, positions, parity)
+    wanted, following = (
+        Wanted(outputs, ints(count), drafts),
+        NextStep(tokens, tokens, positions, parity),
+    )
     how = {"eps": EPS} | how
     lm_head(x, weight, wanted, scratch, logits, rows=rows, plan=plan(rows), **how)
     tokens_here = range(weight.n)
@@ -163,7 +166,7 @@ def test_the_next_step_is_void_where_a_row_ends_or_the_host_asks_for_it(
         each.fill_(value)
     scratch.best[1, 4], scratch.index[1, 4] = 5.0, 250  # of the second row
     tokens = ints(4, 9, 4)
-    following = NextStep(tokens, ints(0, 1, 2), ints(1, 1, 1))
+    following = NextStep(tokens, tokens, ints(0, 1, 2), ints(1, 1, 1))
     state = ahead(*stops)._replace(hold=ints(held))
     chosen = torch.full((2, rows), -7, dtype=torch.int32, device=DEVICE)
     wanted = Wanted(ints(0, 1, 2), ints(rows), ints(-1, -1, -1))

@@ -13,7 +13,14 @@ from tests.tokenspeed.kernels.support import (
     random,
 )
 from tokenspeed.kernels.blocks import share_exponent_ref
-from tokenspeed.kernels.mtp import Following, join_rows, join_rows_ref
+from tokenspeed.kernels.mtp import (
+    Following,
+    Pairs,
+    follow_pairs,
+    follow_pairs_ref,
+    join_rows,
+    join_rows_ref,
+)
 from tokenspeed.kernels.norm import HiddenStates
 
 SIZE = 128
@@ -102,3 +109,42 @@ def test_blocks_have_to_fill_the_rows() -> None:
             launch=LAUNCH,
             in_blocks=True,
         )
+
+
+def pairs(exist: int, outputs: int) -> Pairs:
+    """Three slots: a guess that holds, one that does not, and one behind what exists."""
+    return Pairs(
+        num_rows=ints(exist),
+        num_outputs=ints(outputs),
+        tokens=ints(5, 6, 15, 16, 25, 26, 0),
+        positions=ints(9, 10, 3, 4, 7, 8, 0),
+        drafts=ints(6, -1, 16, -1, 26, -1, 0),
+        parity=ints(*[1, 0] * 4),
+        chosen=ints(6, 7, 17, 18, 26, 27, 0),
+        guesses=ints(1, 2, 3, 4, 5, 6, 0),
+        names=ints(40, 41, 42, 43, 44, 45, 46),
+    )
+
+
+@pytest.mark.parametrize(("exist", "outputs"), [(4, 4), (5, 5), (4, 2), (0, 0)])
+def test_the_next_step_goes_on_behind_what_holds(exist: int, outputs: int) -> None:
+    given, rows = pairs(exist, outputs), 8
+    follow_pairs(given, rows=rows, launch=LAUNCH)
+    kept, count = pairs(exist, outputs), exist // 2 if exist == outputs else 0
+    names = given.names[given.guesses.long()]
+    shape = (slice(0, 2 * count), (-1, 2))
+    tokens, positions = follow_pairs_ref(
+        *(
+            part[shape[0]].view(shape[1])
+            for part in (kept.tokens, kept.positions, kept.chosen, names)
+        )
+    )
+    assert torch.equal(given.tokens[: 2 * count].view(-1, 2), tokens)
+    assert torch.equal(given.positions[: 2 * count].view(-1, 2), positions)
+    if count:
+        assert tokens.tolist() == [[7, 42], [17, 43]]
+        assert positions.tolist() == [[11, 12], [4, 5]]
+        assert given.drafts[:4].tolist() == [42, -1, 43, -1]
+    for part in ("tokens", "positions", "drafts"):
+        assert torch.equal(getattr(given, part)[2 * count :], getattr(kept, part)[2 * count :])
+    assert torch.equal(given.parity, 1 - kept.parity)

@@ -53,6 +53,7 @@ def begin_step(begin):
     if gl.program_id(0) == 0:
         gl.store(begin.turn, turn)
         if is_void:
+            gl.store(begin.rows, 0)
             gl.store(begin.outputs, 0)
     return is_void == 0
 
