@@ -4,7 +4,7 @@ They come from a checkpoint or, for benchmarks, from random numbers made on the 
 one GPU's part. Knows no steps.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -41,6 +41,7 @@ from tokenspeed.model.weights import (
     NORM,
     POST_NORM,
     Q_NORM,
+    TO_RESIDUAL,
     head_weight,
     layer_bias,
     layer_weight,
@@ -206,12 +207,15 @@ def random_weights(
     dtype: torch.dtype | None = None,
     seed: int = 0,
     shard: Shard = WHOLE,
+    residual: float = 1.0,
 ) -> Weights:
     """Make a model of random numbers, for benchmarks of exact shapes.
 
     On the device "meta" it has shapes and dtypes only, enough to compile its kernels.
 
     Args:
+        residual: scale of what is added to the residual: next to 0, the next token depends on the
+            last one alone.
         shard: whose part to make; the embedding is the same for all.
     Raises:
         BackendUnavailable: the shape does not allow this form, or this many GPUs.
@@ -228,7 +232,7 @@ def random_weights(
         if device == "meta":
             return torch.empty(shape, device=device, dtype=dtype)
         values = torch.randn(shape, generator=generator, device=device, dtype=dtype)
-        return values * shape[-1] ** -0.5
+        return values * (shape[-1] ** -0.5 * _scale(name, residual))
 
     def plain(name: str) -> Tensor:
         if name == EMBEDDING:  # it is asked for first
@@ -327,25 +331,38 @@ def _guessed_head(weights: Weights, guessed: Tensor | None) -> tuple[Tensor, Mat
 
 
 def random_mtp(
-    model: ModelConfig, device: str, seed: int = 0, guessed: int = 0
+    model: ModelConfig,
+    device: str,
+    seed: int = 0,
+    *,
+    guessed: Sequence[int] | None = None,
+    residual: float = 1.0,
 ) -> dict[str, Tensor]:
     """Make an MTP layer of random numbers, whole, in bfloat16; see `random_weights`.
 
     Args:
-        guessed: how many tokens can be guessed; 0: all.
+        guessed: tokens that can be guessed, ascending; None: all.
+        residual: next to 0, it guesses what such a model of random numbers says.
     """
     generator = torch.Generator("cpu" if device == "meta" else device).manual_seed(seed)
 
-    def made(shape: tuple[int, ...]) -> Tensor:
+    def made(name: str, shape: tuple[int, ...]) -> Tensor:
         if len(shape) == 1 or device == "meta":
             return torch.ones(shape, device=device, dtype=torch.bfloat16)
         noise = torch.randn(shape, generator=generator, device=device, dtype=torch.bfloat16)
-        return noise * shape[-1] ** -0.5
+        scaled = noise * (shape[-1] ** -0.5 * _scale(name, residual))
+        # Its input is then the token that comes next, and hardly the hidden state.
+        is_token = residual != 1 and JOIN in name
+        return scaled * residual + torch.eye(*shape, device=device) if is_token else scaled
 
-    tensors = {name: made(shape) for name, shape in mtp_shapes(model).items()}
-    if 0 < guessed < model.vocab_size:
-        tensors[GUESSED] = torch.arange(guessed, device="cpu") * model.vocab_size // guessed
+    tensors = {name: made(name, shape) for name, shape in mtp_shapes(model).items()}
+    if guessed is not None:
+        tensors[GUESSED] = torch.tensor(guessed, device="cpu")
     return tensors
+
+
+def _scale(name: str, residual: float) -> float:
+    return residual if name.removesuffix(".weight").endswith(TO_RESIDUAL) else 1.0
 
 
 def _assemble(

@@ -9,6 +9,7 @@ Prints JSON lines; with OUT set, also appends them to $OUT/persistent.jsonl.
 import argparse
 import json
 import os
+import random
 import statistics
 import sys
 import time
@@ -26,7 +27,7 @@ from tokenspeed.backends.cuda_persistent import InFlight, Ring, default_ring
 from tokenspeed.backends.cuda_weights import random_mtp, random_weights, with_mtp
 from tokenspeed.bench.engines.shapes import SHAPES
 from tokenspeed.bench.engines.steps import NEVER
-from tokenspeed.bench.engines.update import Told, update_ms
+from tokenspeed.bench.engines.update import update_ms
 from tokenspeed.engine.engine import Engine
 from tokenspeed.engine.request import Request
 from tokenspeed.kernels.lm_head import count_of
@@ -34,6 +35,8 @@ from tokenspeed.kernels.timing import event_ms, read_bandwidth
 from tokenspeed.model.config import EngineConfig
 
 POSITION = 80  # of a timed row
+GUESSED = 1 << 15  # tokens that a layer can guess
+SMALL = 1e-3  # scale of what is added to the residual, where tokens are to be predictable
 
 
 def say(**row: Any) -> None:
@@ -199,7 +202,11 @@ def check_guesses(form: str) -> None:
 
 
 def guesses(model: str, form: str, rights: list[float], layers: int) -> None:
-    """Time tokens and updates with an MTP layer whose guesses are told, and without a layer.
+    """Time tokens and updates with an MTP layer, some of whose guesses are right, and without one.
+
+    The weights are random, but what is added to the residual is small: so the next token depends
+    on the last one alone, and a layer of the exact shape can know the one after it. It does where
+    that is among the tokens that it can guess.
 
     Args:
         rights: shares of the guesses that are right.
@@ -209,35 +216,42 @@ def guesses(model: str, form: str, rights: list[float], layers: int) -> None:
     if layers:
         shape = replace(shape, num_layers=layers)
     config = EngineConfig(num_slots=32, max_length=512, max_step_tokens=64)
-    plain = random_weights(shape, form, "cuda", seed=7)
-    weights = with_mtp(plain, random_mtp(shape, "cuda"))
-    for right in (None, *rights):
-        backend = CudaBackend(plain if right is None else weights, config)
-        row: dict[str, Any] = {"model": model, "form": form, "right": right}
-        for rows_of_one in (1, 2):
-            step = rows((0, 64, [9, 10][:rows_of_one]))
-            times = list[float]()
-            for _ in range(60):
-                began = time.perf_counter()
-                backend.step(step)
-                times.append((time.perf_counter() - began) * 1e3)
-            row[f"step_ms_{rows_of_one}"] = statistics.median(times)
-            graph = backend._graphs[rows_of_one].replay
-            row[f"device_ms_{rows_of_one}"] = median_ms(graph)
-        told = None if right is None else Told(backend, right)
-        engine = Engine(told or backend, eos_token_ids=())
-        request = Request(tuple(range(5, 69)), max_new_tokens=100)
-        (known,) = engine.run([request])
-        if told is not None:
-            told.prompt, told.output = len(request.prompt), known.tokens
-        began = time.perf_counter()
-        (again,) = engine.run([request])
-        row["token_ms"] = (time.perf_counter() - began) * 1e3 / 100
-        row["token_steps"] = again.steps
-        assert again.tokens == known.tokens
-        if told is not None:
-            told.output = ()
-        say(**row, memory=backend.memory_bytes, **update_ms(backend, right=right))
+    plain = random_weights(shape, form, "cuda", seed=7, residual=SMALL)
+    said = measured(CudaBackend(plain, config), model=model, form=form, right=None)
+    for right in rights:
+        known = random.Random(5).sample(sorted(said), round(right * len(said)))
+        others = set(range(shape.vocab_size)) - said
+        more = min(GUESSED, shape.vocab_size) - len(known)
+        tokens = sorted([*known, *random.Random(6).sample(sorted(others), min(more, len(others)))])
+        layer = random_mtp(shape, "cuda", guessed=tokens, residual=SMALL)
+        again = CudaBackend(with_mtp(plain, layer), config)
+        said_again = measured(again, model=model, form=form, right=right, guessed_of=len(tokens))
+        assert said_again == said
+
+
+def measured(backend: CudaBackend, **row: Any) -> set[int]:
+    """Time steps, tokens and updates of a backend; return the tokens that were said."""
+    for width in (1, 2):
+        step = rows((0, 64, [9, 10][:width]))
+        times = list[float]()
+        for _ in range(60):
+            began = time.perf_counter()
+            backend.step(step)
+            times.append((time.perf_counter() - began) * 1e3)
+        row[f"step_ms_{width}"] = statistics.median(times)
+        row[f"device_ms_{width}"] = median_ms(backend._graphs[width].replay)
+        if backend.guesses:
+            row[f"guess_ms_{width}"] = median_ms(backend._guess_graphs[width].replay)
+    engine = Engine(backend, eos_token_ids=())
+    request = Request(tuple(range(5, 69)), max_new_tokens=100)
+    engine.run([request])
+    began = time.perf_counter()
+    (found,) = engine.run([request])
+    row["token_ms"] = (time.perf_counter() - began) * 1e3 / 100
+    row["token_steps"] = found.steps
+    said = set(found.tokens)
+    say(**row, **update_ms(backend, said=said))
+    return said
 
 
 def streams(width: int) -> Step:
