@@ -237,6 +237,8 @@ def random_weights(
     def plain(name: str) -> Tensor:
         if name == EMBEDDING:  # it is asked for first
             table = noise(name)
+            if residual != 1:  # many layers add little to it
+                table *= config.hidden_size**0.5
             if shard.rank:
                 generator.manual_seed(seed + shard.rank)
             return table

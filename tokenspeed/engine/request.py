@@ -208,7 +208,8 @@ class Sequence:
             return Rows(missing, self.computed, [])
         room = self.request.max_new_tokens - self.num_output - 1
         width = min(max_rows - len(missing), room, MAX_DRAFT_TOKENS)
-        if width > 0 and self.guess is not None and not self.draft:
+        if self.guess is not None and not self.draft and len(missing) < max_rows:
+            # Also where only one token may follow: so all steps that follow each other are alike.
             drafts = [self.guess, NO_DRAFT]
             return Rows([*missing, self.guess], self.computed, drafts, is_guess=True)
         draft = self.draft[: max(width, 0)]
@@ -271,9 +272,8 @@ class Sequence:
             rows.drafts != [NO_DRAFT] and not rows.is_guess
         ):
             return None
-        # A token and a guess may become two tokens, and are followed by two more.
-        most = 4 if rows.is_guess else 2
-        if self.num_output + most > self.request.max_new_tokens:
+        most = 2 if rows.is_guess else 1  # tokens that the step may add
+        if self.num_output + most >= self.request.max_new_tokens:
             return None
         if self._stops is None:
             old, width = self.refuted, self.request.resync

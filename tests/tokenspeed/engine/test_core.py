@@ -100,6 +100,40 @@ def test_a_step_that_was_launched_ahead_began_when_the_one_before_it_ended(
     assert ears.core.stats().busy_s == 2 + 3 + 2
 
 
+def test_guesses_are_verified_and_not_waited_for_at_the_end(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A backend that knows what comes next spares every other step."""
+    plain = listening(tiny_model)
+    expected = plain.add(Request((5, 6), max_new_tokens=9))
+    finish(plain)
+    ears, asked = listening(tiny_model), list[int]()
+    said = plain.tokens[expected]
+
+    class Guessing(GatedReference):
+        @property
+        def guessed(self) -> NDArray[np.int32]:  # type: ignore[override]
+            asked.append(len(self.batch.outputs))
+            at = self.batch.positions[self.batch.outputs]  # 1: of the last token of the prompt
+            return np.array([said[i] if i < len(said) else 0 for i in at.tolist()], np.int32)
+
+        def step(self, batch: Step) -> NDArray[np.int32]:
+            self.batch = batch
+            return super().step(batch)
+
+    config = EngineConfig(num_slots=2, max_length=64, max_step_tokens=32)
+    backend = Guessing(open_checkpoint(tiny_model), config)
+    ears = Ears(EngineCore(backend, eos_token_ids=()))
+    sequence = ears.add(Request((5, 6), max_new_tokens=9))
+    finish(ears)
+    assert ears.tokens[sequence] == said
+    ending = ears.endings[sequence]
+    assert isinstance(ending, Completion)
+    assert (ending.steps, ending.guessed, ending.decoded) == (5, 4, 9)
+    assert ears.core.stats().guessed == 4
+    assert asked == [1, 2, 2, 2]  # of five steps: nobody needs what comes behind the last one
+
+
 def test_a_newer_request_of_a_key_ends_the_older_partial_at_once(ears: Ears) -> None:
     older = ears.add(Request((5, 6), key="k", max_new_tokens=20))
     for _ in range(3):

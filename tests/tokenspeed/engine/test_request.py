@@ -12,8 +12,18 @@ TARGETS = st.lists(st.integers(1, 4), max_size=30)
 DRAFTS = st.lists(st.integers(0, 4), max_size=30)
 
 
-def run(sequence: Sequence, target: list[int], max_rows: int = 1000, reused: int = 0) -> None:
-    """Play the device: a model whose output is `target`, then the end mark."""
+def run(
+    sequence: Sequence,
+    target: list[int],
+    max_rows: int = 1000,
+    reused: int = 0,
+    wrong: int | None = None,
+) -> None:
+    """Play the device: a model whose output is `target`, then the end mark.
+
+    Args:
+        wrong: it guesses, and one of so many guesses is wrong; 0: none, None: it does not guess.
+    """
     sequence.begin(slot=0, reused=reused, now_s=0.0)
     held = list(sequence.tokens[: sequence.computed])
     while sequence.finish_reason is None:
@@ -22,7 +32,11 @@ def run(sequence: Sequence, target: list[int], max_rows: int = 1000, reused: int
         assert rows.start == len(held) == sequence.computed, "rows must follow what the slot holds"
         seen = [*held, *rows.tokens]
         answers = range(len(seen) - len(rows.drafts) + 1, len(seen) + 1)
-        sequence.advance(rows, [predict(seen[:end], target) for end in answers])
+        predicted = [predict(seen[:end], target) for end in answers]
+        sequence.advance(rows, predicted)
+        if wrong is not None:
+            behind = [[*seen[:end], token] for end, token in zip(answers, predicted, strict=True)]
+            sequence.expect([guess(context, target, wrong) for context in behind])
         held = seen[: sequence.computed]
         assert held == sequence.tokens[: sequence.computed], "the slot must hold what it claims"
 
@@ -33,6 +47,69 @@ def predict(context: list[int], target: list[int]) -> int:
     if output == target[: len(output)]:
         return [*target, EOS][len(output)] if len(output) <= len(target) else EOS
     return 1 + sum(output) % 4
+
+
+def guess(context: list[int], target: list[int], wrong: int) -> int:
+    """The token after a context, or another one."""
+    right = predict(context, target)
+    is_wrong = wrong > 0 and (sum(context) + len(context)) % wrong == 0
+    return (right + 1) % 5 if is_wrong else right
+
+
+@given(
+    target=TARGETS,
+    draft=DRAFTS,
+    max_rows=st.integers(1, 12),
+    resync=st.integers(0, 3),
+    wrong=st.integers(0, 4),
+    most=st.integers(1, 40),
+)
+def test_no_guess_changes_the_output(
+    target: list[int], draft: list[int], max_rows: int, resync: int, wrong: int, most: int
+) -> None:
+    request = Request(PROMPT, draft=tuple(draft), max_new_tokens=most, resync=resync)
+    plain, sequence = (Sequence(request, frozenset([EOS])) for _ in range(2))
+    run(plain, target, max_rows)
+    run(sequence, target, max_rows, wrong=wrong)
+    assert sequence.output == plain.output
+    assert sequence.finish_reason == plain.finish_reason
+    assert sequence.accepted + sequence.decoded == plain.accepted + plain.decoded
+    assert sequence.draft_tokens >= sequence.accepted
+    if not draft:
+        assert sequence.steps == plain.steps - sequence.guessed
+
+
+def test_guesses_that_hold_halve_the_steps() -> None:
+    target = [1, 2, 3, 4, 1, 2, 3]
+    sequence = Sequence(Request(PROMPT), frozenset([EOS]))
+    run(sequence, target, wrong=0)
+    # The prompt gives the first token; a token and a guess give two of each step.
+    assert (sequence.steps, sequence.guessed, sequence.decoded) == (5, 3, 8)
+
+
+def test_a_guess_is_verified_where_no_draft_is() -> None:
+    sequence = Sequence(Request(PROMPT, draft=(1, 2)), frozenset([EOS]))
+    sequence.begin(0, 0, 0.0)
+    rows = sequence.rows(100)
+    assert rows == Rows([5, 6, 7, 1, 2], 0, [1, 2, NO_DRAFT])
+    sequence.advance(rows, [1, 3, 4])  # 2 is refuted: what is behind it is of no use
+    sequence.expect([9, 4, 8])
+    assert sequence.may_guess
+    assert sequence.rows(1) == Rows([3], 4, [NO_DRAFT])
+    rows = sequence.rows(2)
+    assert rows == Rows([3, 4], 4, [4, NO_DRAFT], is_guess=True)
+    assert sequence.advance(rows, [4, 1]) == (4, 1)
+    sequence.expect([7, 2])
+    assert sequence.rows(2).tokens == [1, 2]
+    assert sequence.hypothesis() == (1, 3, 4, 1, 2)  # what a client hears of is the old draft
+
+
+def test_a_part_of_a_prompt_leaves_a_guess_as_it_was() -> None:
+    sequence = Sequence(Request(PROMPT), frozenset([EOS]))
+    sequence.begin(0, 0, 0.0)
+    sequence.advance(sequence.rows(2), [])
+    sequence.expect([])
+    assert not sequence.may_guess
 
 
 @given(target=TARGETS, draft=DRAFTS, max_rows=st.integers(1, 12), resync=st.integers(0, 3))
@@ -95,6 +172,44 @@ def test_a_successor_inherits_what_was_expected() -> None:
     assert rows == Rows([5, 6, 7, 1, 2, 3, 4], 0, [1, 2, 3, 4, -1])
     assert sequence.advance(rows, [1, 4, 9, 9, 9]) == (1, 4)
     assert sequence.hypothesis() == (1, 4, 2, 3, 4)
+
+
+@given(
+    target=TARGETS,
+    draft=DRAFTS,
+    resync=st.integers(0, 3),
+    most=st.integers(1, 30),
+    wrong=st.integers(0, 3),
+)
+def test_where_guesses_end_is_foreseen(
+    target: list[int], draft: list[int], resync: int, most: int, wrong: int
+) -> None:
+    """A token and a guess are followed by what holds of them and a guess, unless that was said."""
+    request = Request(PROMPT, draft=tuple(draft), resync=resync, max_new_tokens=most)
+    sequence = Sequence(request, frozenset({EOS}))
+    sequence.begin(slot=0, reused=0, now_s=0.0)
+    held = list[int]()
+    while sequence.finish_reason is None:
+        rows = sequence.rows(1000)
+        stops, seen = sequence.stops(rows), [*held, *rows.tokens]
+        answers = range(len(seen) - len(rows.drafts) + 1, len(seen) + 1)
+        predicted = [predict(seen[:end], target) for end in answers]
+        sequence.advance(rows, predicted)
+        behind = [[*seen[:end], token] for end, token in zip(answers, predicted, strict=True)]
+        guesses = [guess(context, target, wrong) for context in behind]
+        sequence.expect(guesses)
+        held = seen[: sequence.computed]
+        if stops is None or not rows.is_guess:
+            continue
+        is_held = int(predicted[0] == rows.drafts[0])
+        said = zip(rows.tokens, predicted, strict=True)
+        ends = {pair for a, b in said for pair in ((ANY_TOKEN, b), (a, b))}
+        is_foreseen = ends & {(int(a), int(b)) for a, b in stops}
+        expected = [predicted[is_held], guesses[is_held]]
+        goes_on = sequence.finish_reason is None and sequence.rows(1000) == Rows(
+            expected, rows.start + 1 + is_held, [expected[1], NO_DRAFT], is_guess=True
+        )
+        assert is_foreseen or goes_on
 
 
 @given(target=TARGETS, draft=DRAFTS, resync=st.integers(0, 3), most=st.integers(1, 30))

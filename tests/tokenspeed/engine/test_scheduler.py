@@ -57,6 +57,29 @@ def test_slots_are_given_in_deadline_order(deadlines: list[int], num_slots: int)
     assert admitted == sorted(deadlines)[:num_slots]
 
 
+@pytest.mark.parametrize(("room", "guesses"), [(2, 0), (3, 0), (4, 1), (5, 2), (6, 3), (9, 3)])
+def test_guesses_take_the_rows_that_nobody_needs(room: int, guesses: int) -> None:
+    """The most urgent first; and a guess is verified without the favour that a draft has."""
+    scheduler = Scheduler(KVCache(3, 32), max_step_tokens=64)
+    for i in range(3):
+        request = Request((100 + i, 2), deadline_s=i / 10, bias=0.5)
+        scheduler.add(Sequence(request, frozenset([0])))
+    scheduler.admit(now_s=0.0)
+    plan = scheduler.plan(now_s=0.0)
+    assert plan is not None
+    for one, rows in plan.parts:
+        one.advance(rows, [7])
+        one.expect([8])
+    scheduler.max_step_tokens = room
+    plan = scheduler.plan(now_s=0.0)
+    assert plan is not None
+    batch = plan.batch
+    assert [len(rows.tokens) for _, rows in plan.parts] == ([2] * guesses + [1] * 3)[: min(room, 3)]
+    assert batch.drafts.tolist() == ([8, -1] * guesses + [-1] * 3)[: len(batch.drafts)]
+    is_plain = [bias == 0.5 for bias in batch.biases]
+    assert is_plain == ([False, False] * guesses + [True] * 3)[: len(batch.drafts)]
+
+
 @given(
     st.lists(st.tuples(st.integers(1, 20), st.integers(0, 50)), min_size=1, max_size=8),
     st.integers(1, 40),
