@@ -156,4 +156,7 @@ def write_mtp(path: Path, layer: Mtp, dtype: torch.dtype = torch.bfloat16) -> No
         OSError: the file cannot be written.
     """
     tensors = {name: t.detach().to("cpu", dtype) for name, t in layer.state_dict().items()}
-    save_file({name: t.contiguous() for name, t in tensors.items()}, path)
+    try:
+        save_file({name: t.contiguous() for name, t in tensors.items()}, path)
+    except SafetensorError as exc:
+        raise OSError(f"{path} cannot be written: {exc}") from exc
