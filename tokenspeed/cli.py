@@ -139,6 +139,10 @@ COMMANDS: Final[Table] = {
         "translate a training corpus with a larger model, for a smaller one to learn",
         "tokenspeed.training.cli:add_distill",
     ),
+    "train-mtp": (
+        "train a layer that guesses a model's tokens, for steps that make two",
+        "tokenspeed.training.cli:add_train_mtp",
+    ),
 }
 
 

@@ -181,4 +181,7 @@ def write_mtp(
     tensors = {name: t.detach().to("cpu", dtype) for name, t in layer.state_dict().items()}
     if guessed is not None:
         tensors[GUESSED] = torch.tensor(guessed, dtype=torch.int64)
-    save_file({name: t.contiguous() for name, t in tensors.items()}, path)
+    try:
+        save_file({name: t.contiguous() for name, t in tensors.items()}, path)
+    except SafetensorError as exc:
+        raise OSError(f"{path} cannot be written: {exc}") from exc

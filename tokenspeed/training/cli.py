@@ -1,4 +1,4 @@
-"""`tokenspeed train CONFIG` and `tokenspeed distill`."""
+"""`tokenspeed train CONFIG`, `tokenspeed distill` and `tokenspeed train-mtp`."""
 
 import argparse
 import math
@@ -8,8 +8,10 @@ from pathlib import Path
 from tqdm import tqdm
 
 from tokenspeed.errors import told
+from tokenspeed.model.mtp import MTP_FILE
 from tokenspeed.training.config import load_recipe
 from tokenspeed.training.distill import Plan, distill, make_decode
+from tokenspeed.training.mtp_run import MtpPlan, train_mtp
 from tokenspeed.training.run import choose_device, train
 
 CONFIGS = Path(__file__).parent / "configs"
@@ -121,6 +123,81 @@ def run_distill(arguments: argparse.Namespace) -> int:
             lambda: time.monotonic() >= end,
         )
     return 0
+
+
+def add_train_mtp(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `train-mtp`."""
+    plan = MtpPlan()
+    parser.add_argument("--model", type=Path, required=True, help="directory of the model")
+    parser.add_argument("--corpus", type=Path, required=True, help="folder with en-xx.train.tsv.xz")
+    parser.add_argument("--out", type=Path, help=f"file of the layer (default: MODEL/{MTP_FILE})")
+    parser.add_argument(
+        "--languages", default="de,fr,es", help="languages besides English (default: de,fr,es)"
+    )
+    parser.add_argument(
+        "--prompts",
+        type=_count,
+        default=plan.num_prompts,
+        help=f"captions that the model translates, at most (default: {plan.num_prompts})",
+    )
+    parser.add_argument(
+        "--epochs",
+        type=_count,
+        default=plan.epochs,
+        help=f"how often the layer sees each of them, on average (default: {plan.epochs})",
+    )
+    parser.add_argument(
+        "--max-seconds",
+        type=float,
+        default=plan.max_seconds,
+        help="end after so many seconds, with what is learnt by then",
+    )
+    parser.add_argument(
+        "--batch-size",
+        type=_count,
+        help="texts translated together (default: as many as suit the model and the device)",
+    )
+    parser.add_argument(
+        "--device",
+        choices=("auto", "cpu", "cuda"),
+        default="auto",
+        help="default: a GPU if there is one",
+    )
+    parser.add_argument(
+        "--seed", type=int, default=plan.seed, help=f"of all that is random (default: {plan.seed})"
+    )
+    parser.set_defaults(run=run_train_mtp)
+
+
+def run_train_mtp(arguments: argparse.Namespace) -> int:
+    """Train a layer that guesses tokens for a model; lying beside it, an engine finds it there."""
+    device = choose_device() if arguments.device == "auto" else arguments.device
+    out = arguments.out or arguments.model / MTP_FILE
+    plan = MtpPlan(arguments.prompts, arguments.epochs, arguments.max_seconds, arguments.seed)
+    with told(OSError, ValueError), tqdm(total=plan.num_prompts, unit=" prompts") as bar:
+
+        def report(count: int, state: str) -> None:
+            bar.set_postfix_str(state)
+            bar.update(count)
+
+        score = train_mtp(
+            arguments.model,
+            arguments.corpus,
+            out,
+            plan,
+            languages=arguments.languages.split(","),
+            device=device,
+            batch_size=arguments.batch_size,
+            report=report,
+        )
+    print(f"wrote {out}: on text that was held out, {score}")
+    return 0
+
+
+def _count(text: str) -> int:
+    if not (text.isdigit() and int(text)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
+    return int(text)
 
 
 def _part(text: str) -> tuple[int, int]:

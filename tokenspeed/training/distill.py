@@ -97,7 +97,7 @@ def distill(
             for language in plan.languages
         }
         # All directions in turn, so that a run that is stopped early has some of each.
-        for language, there, number, chunk in _jobs(corpus, plan):
+        for language, there, number, chunk in jobs(corpus, plan):
             if is_over():
                 break
             source, target = (ENGLISH, language)[:: 1 if there else -1]
@@ -116,8 +116,16 @@ def distill(
             progress(len(chunk))
 
 
-def _jobs(corpus: Path, plan: Plan) -> Iterator[tuple[str, bool, int, Sequence[str]]]:
-    """Yield (language, from English?, number, texts), all directions in turn."""
+def jobs(
+    corpus: Path, plan: Plan, size: int = _CHUNK
+) -> Iterator[tuple[str, bool, int, Sequence[str]]]:
+    """Yield (language, from English?, number, texts), all directions in turn.
+
+    Args:
+        size: sentences of a job, at most.
+    Raises:
+        FileNotFoundError: the corpus lacks a language.
+    """
     index, parts = plan.part
     pools: dict[tuple[str, bool], list[str]] = {}
     english = dict.fromkeys(read_mono(corpus, ENGLISH, plan.left_out) if plan.has_mono else ())
@@ -133,12 +141,12 @@ def _jobs(corpus: Path, plan: Plan) -> Iterator[tuple[str, bool, int, Sequence[s
         pools[language, False] = list(own)
     for language in plan.languages:
         pools[language, True] = list(english)
-    jobs = []
+    found = []
     for (language, there), pool in sorted(pools.items(), key=lambda item: not item[0][1]):
         random.Random(f"{plan.seed}/{there}").shuffle(pool)
-        chunks = enumerate(_chunks(pool[index - 1 :: parts]))
-        jobs += [(language, there, number, chunk) for number, chunk in chunks]
-    yield from sorted(jobs, key=lambda job: job[2])
+        chunks = enumerate(_chunks(pool[index - 1 :: parts], size))
+        found += [(language, there, number, chunk) for number, chunk in chunks]
+    yield from sorted(found, key=lambda job: job[2])
 
 
 def _find_cuts(
@@ -222,6 +230,6 @@ def make_decode(model: Path, device: str, batch_size: int) -> Decode:
     return decode
 
 
-def _chunks(texts: Sequence[str]) -> Iterator[Sequence[str]]:
-    for at in range(0, len(texts), _CHUNK):
-        yield texts[at : at + _CHUNK]
+def _chunks(texts: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    for at in range(0, len(texts), size):
+        yield texts[at : at + size]

@@ -364,7 +364,17 @@ def make_optimizers(
 
 
 def learning_rate(recipe: Recipe, step: int, share: float) -> float:
-    """Return the rate of a step: linear warm-up, then a cosine over the share that is over."""
-    warm = min(1.0, (step + 1) / max(1, recipe.warmup_steps))
-    low = recipe.final_share
-    return recipe.learning_rate * warm * (low + (1 - low) * 0.5 * (1 + math.cos(math.pi * share)))
+    """Return the rate of a step, by the schedule of a recipe."""
+    warm, low = recipe.warmup_steps, recipe.final_share
+    return recipe.learning_rate * rate_share(step, share, warm, low)
+
+
+def rate_share(step: int, share: float, warmup_steps: int, final_share: float) -> float:
+    """Return the part of the highest rate: linear warm-up, then a cosine.
+
+    Args:
+        share: of the schedule that is over.
+        final_share: what is left at its end.
+    """
+    warm = min(1.0, (step + 1) / max(1, warmup_steps))
+    return warm * (final_share + (1 - final_share) * 0.5 * (1 + math.cos(math.pi * share)))
