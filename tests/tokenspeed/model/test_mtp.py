@@ -128,7 +128,7 @@ def infinite(tensors: dict[str, Tensor]) -> None:
     ("damage", "tensor", "problem"),
     [
         (without, "eh_proj.weight", "is missing"),
-        (with_more, "layer.self_attn.q_proj.bias", "is no tensor of an MTP layer"),
+        (with_more, "layer.self_attn.q_proj.bias", "is unknown"),
         (reshaped, "eh_proj.weight", r"has shape \(32, 32\), expected \(32, 64\)"),
         (as_integers, "hnorm.weight", "has dtype torch.int8, expected floating point"),
         (not_a_number, "norm.weight", "holds NaN or infinity"),
