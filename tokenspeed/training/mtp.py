@@ -189,8 +189,7 @@ def begun(llama: Llama, seed: int) -> Mtp:
     as they are, and has the model's last norm: so it begins with what the model has just said.
     """
     config, device = llama.config, llama.model.norm.weight.device
-    with torch.device(device):
-        layer = Mtp(config)
+    layer = Mtp(config).to(device)  # angles, which the device of a context does not reach, too
     generator = torch.Generator(device).manual_seed(seed)
     last = dict(llama.model.layers[-1].named_parameters())
     with torch.no_grad():
@@ -203,5 +202,5 @@ def begun(llama: Llama, seed: int) -> Mtp:
         layer.norm.weight.copy_(llama.model.norm.weight)
         size = config.hidden_size
         layer.eh_proj.weight[:, :size].normal_(std=0.1 * size**-0.5, generator=generator)
-        layer.eh_proj.weight[:, size:] = torch.eye(size)
+        layer.eh_proj.weight[:, size:] = torch.eye(size, device=device)
     return layer
