@@ -16,6 +16,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from tokenspeed.model.checkpoint import Checkpoint, open_checkpoint
+from tokenspeed.model.mtp import MTP_FILE
 from tokenspeed.model.quantize import pack_words, quantize_int4, quantize_int8
 from tokenspeed.model.shards import MAX_SHARD_BYTES, write_model_shards
 from tokenspeed.model.weights import EMBEDDING, weight_shapes
@@ -23,6 +24,7 @@ from tokenspeed.model.weights import EMBEDDING, weight_shapes
 _BESIDE = (
     *("tokenizer.model", "tokenizer.json", "tokenizer_config.json", "generation_config.json"),
     *("special_tokens_map.json", "added_tokens.json", "chat_template.jinja", "LICENSE"),
+    MTP_FILE,
 )
 _GROUPS = (128, 64, 32, 16, 8)  # columns that share a scale: the first that divides all columns
 _FINER = 64  # the same for int8: what the CPU backend makes of floats

@@ -13,6 +13,7 @@ import triton.language as tl
 from tests.conftest import MakeModel
 from tests.tokenspeed.backends.group_process import open_group
 from tests.tokenspeed.backends.test_cuda import rows
+from tests.tokenspeed.backends.test_cuda_mtp import assert_likely, exact_guesses
 from tests.tokenspeed.kernels.support import assert_as_exact
 from tokenspeed.backends import cuda, cuda_group
 from tokenspeed.backends.cuda import CudaBackend
@@ -23,7 +24,7 @@ from tokenspeed.backends.cuda_group import (
     group_of,
 )
 from tokenspeed.backends.cuda_ref import step_ref
-from tokenspeed.backends.cuda_weights import load_weights
+from tokenspeed.backends.cuda_weights import load_weights, random_mtp
 from tokenspeed.engine.engine import Engine, TokenStream
 from tokenspeed.engine.request import Request
 from tokenspeed.errors import BackendUnavailable, DeviceLost
@@ -31,6 +32,7 @@ from tokenspeed.kernels import exchange
 from tokenspeed.kernels.exchange import join
 from tokenspeed.model.checkpoint import open_checkpoint
 from tokenspeed.model.config import EngineConfig
+from tokenspeed.model.mtp import MTP_FILE
 from tokenspeed.model.sharding import Shard
 
 CONFIG = EngineConfig(num_slots=3, max_length=32, max_step_tokens=24)
@@ -133,6 +135,36 @@ def test_a_tie_between_ranks_goes_to_the_lowest_id(make_model: MakeModel) -> Non
     first, second = np.split(group.logits(batch), 2, axis=1)
     assert np.array_equal(first, second)
     group.close()
+
+
+def test_ranks_guess_together(make_model: MakeModel) -> None:
+    """Each has a part of the layer and some of the tokens; all go on with the same guess."""
+    from safetensors.torch import save_file
+
+    sizes = {"hidden_size": 128, "intermediate_size": 128, "head_dim": 32, "vocab_size": 98}
+    path = make_model(num_hidden_layers=1, seed=4, **sizes)
+    plain = open_group(path, "bf16", CONFIG, 2)
+    tensors = random_mtp(open_checkpoint(path).config, "cpu", guessed=list(range(4, 98, 2)))
+    save_file(tensors, path / MTP_FILE)
+    group = open_group(path, "bf16", CONFIG, 2)
+    assert plain.guessed is None
+    chosen = group.step(rows((0, 0, PROMPT[:7]))).tolist()
+    assert plain.step(rows((0, 0, PROMPT[:7]))).tolist() == chosen
+    assert group.guessed is not None
+    assert_likely(group.guessed, exact_guesses(path, tensors)(PROMPT[:7], chosen))
+    assert len({guess // 49 for guess in group.guessed.tolist()}) == 2  # both have some of them
+
+    # A token and a guess in each slot, and what follows them.
+    ranks: Any = group.ranks
+    for rank in ranks:
+        rank.launches_ahead = True
+    request = Request(tuple(PROMPT[:4]), max_new_tokens=7)
+    found = []
+    for backend in (plain, group):
+        engine = Engine(backend, eos_token_ids=())
+        found.append(engine.run([request])[0].tokens)
+        engine.close()
+    assert found[0] == found[1]
 
 
 @pytest.fixture
