@@ -212,6 +212,7 @@ def _answered(completion: Completion) -> dict[str, int | float | str]:
         "tokenspeed.output_tokens": len(completion.tokens),
         "tokenspeed.accepted_tokens": completion.accepted,
         "tokenspeed.decoded_tokens": completion.decoded,
+        "tokenspeed.guessed_tokens": completion.guessed,
         "tokenspeed.reused_tokens": completion.reused,
         "tokenspeed.steps": completion.steps,
         "tokenspeed.queue_ms": round(completion.queue_ms, 3),

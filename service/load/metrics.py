@@ -151,6 +151,7 @@ class _EngineCollector(Collector):
             "weight_bytes_read": stats.weight_bytes * stats.steps,
             "failures": stats.failures,
             "draft_tokens": stats.draft_tokens,
+            "guessed_tokens": stats.guessed,
             "reused_tokens": stats.reused_tokens,
         }
         for name, value in gauges.items():

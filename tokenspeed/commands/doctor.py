@@ -21,8 +21,9 @@ from tokenspeed.backends.cpu import native_available
 from tokenspeed.engine.loading import backend_of, choose_backend
 from tokenspeed.errors import TokenSpeedError
 from tokenspeed.model.checkpoint import Checkpoint, open_checkpoint
-from tokenspeed.model.config import EngineConfig
+from tokenspeed.model.config import EngineConfig, ModelConfig
 from tokenspeed.model.hub import local_directory
+from tokenspeed.model.mtp import MTP_FILE, read_mtp
 from tokenspeed.model.prompt import load_prompt_format
 from tokenspeed.model.tokenizer import Tokenizer
 
@@ -118,7 +119,19 @@ def _model(directory: Path, profile: Path | None) -> Iterator[Finding]:
     if len(pairs) > MAX_PAIRS:
         told = f"{len(pairs)} pairs of {', '.join(prompts.languages)}"
     yield Finding("profile", "ok", f"{prompts.profile.name}: {told}")
+    yield from _guesses(directory, config)
     yield _backend(checkpoint)
+
+
+def _guesses(directory: Path, config: ModelConfig) -> Iterator[Finding]:
+    """Look for a layer that guesses tokens, which a model need not have."""
+    try:
+        layer = read_mtp(directory, config)
+    except TokenSpeedError as exc:
+        yield Finding("guesses", "broken", str(exc), "tokenspeed train-mtp makes a new one")
+        return
+    if layer is not None:
+        yield Finding("guesses", "ok", f"{MTP_FILE}: used on GPUs, changes no output")
 
 
 def _backend(checkpoint: Checkpoint) -> Finding:

@@ -104,6 +104,7 @@ def large() -> Iterator[str]:
         f"({find(theirs, streams=1)['inter_token_ms_p50']:.1f}) "
         f"| {now['machine']['gpu']}, random weights, {now['date']} |"
     )
+    yield guessed(load("h100-mtp.json"))
     for form in ("int4", "int8"):
         row = find(pair["groups"], model="llama-3-70b", form=form, persistent=True)
         yield (
@@ -128,6 +129,23 @@ def large() -> Iterator[str]:
     yield (
         f"| one H100, LLaMA-3-70B int4: {most['speakers']} speakers at once, updates, p95 "
         f"| **{most['p95_ms']:.0f} ms** | real steps, random weights, {real['date']} |"
+    )
+
+
+def guessed(result: Row) -> str:
+    """Return a row about updates with a layer that guesses tokens, and without, in one run."""
+    wanted = [("llama-3-8b", form) for form in ("bf16", "int8", "int4")] + [("llama-3-70b", "int4")]
+
+    def shown(right: float | None) -> str:
+        rows = [find(result["rows"], model=model, form=form, right=right) for model, form in wanted]
+        return ", ".join(f"{row['update_ms_mean']:.1f}" for row in rows)
+
+    (share,) = {row["right"] for row in result["rows"]} - {None}
+    return (
+        "| one H100, a layer that guesses tokens, "
+        f"{share:.0%} right: a caption update of LLaMA-3-8B bf16, int8, int4; 70B int4 "
+        f"| **{shown(share)} ms** (without {shown(None)}) "
+        f"| random weights, {result['date']} |"
     )
 
 

@@ -186,6 +186,29 @@ def by_rows(result: Row) -> str:
     return markdown_table(titles, "ll" + "r" * len(widths), rows)
 
 
+def guesses(result: Row) -> str:
+    """Return the table of what a layer that guesses spares."""
+    rows = []
+    for row in result["rows"]:
+        if row["right"] is None:
+            plain = row
+            continue
+        layer = row["guess_ms_2"]
+        token, update = ((plain[key], row[key]) for key in ("token_ms", "update_ms_mean"))
+        rows.append(
+            (
+                MODELS[row["model"]],
+                row["form"],
+                f"{layer:.2f}",
+                f"{token[0]:.2f}, **{token[1]:.2f}**",
+                f"{update[0]:.1f}, **{update[1]:.1f}**",
+                f"{plain['steps']:.0f}, {row['steps']:.1f}",
+            )
+        )
+    titles = "ms, without and with guesses | | the layer | a token | a caption update | its steps"
+    return markdown_table(titles, "llrrrr", rows)
+
+
 def errors(result: Row) -> str:
     """Return the table of errors of log-probabilities beside float32, one cell an engine."""
 
@@ -216,6 +239,7 @@ def shared(result: Row) -> str:
 TABLES: Final = {
     "h100-launched-ahead.json": times,
     "h100-few-rows.json": by_rows,
+    "h100-mtp.json": guesses,
     "h200-numerics.json": errors,
     "h200-two-gpus-one-kernel.json": shared,
 }
