@@ -18,6 +18,7 @@ from tokenspeed.backends.reference import ReferenceBackend
 from tokenspeed.errors import CheckpointError
 from tokenspeed.model.checkpoint import open_checkpoint
 from tokenspeed.model.config import EngineConfig
+from tokenspeed.model.mtp import MTP_FILE, Mtp, read_mtp, write_mtp
 from tokenspeed.model.quantize import dequantize, quantize_int4
 from tokenspeed.model.quantized import write_quantized
 
@@ -45,6 +46,15 @@ def test_an_int4_directory_opens_like_its_source(int4_model: Path) -> None:
     assert checkpoint.weight("model.embed_tokens.weight").shape == (96, 128)
     described = json.loads((int4_model / "config.json").read_text(encoding="utf-8"))
     assert described["quantization_config"]["format"] == "pack-quantized"
+
+
+def test_a_layer_that_guesses_goes_along(make_model: MakeModel, tmp_path: Path) -> None:
+    source = make_model()
+    write_mtp(source / MTP_FILE, Mtp(open_checkpoint(source).config))
+    write_quantized(source, tmp_path, 8)
+    layer = read_mtp(tmp_path, open_checkpoint(tmp_path).config)
+    assert layer is not None
+    assert all(torch.equal(t, layer[name]) for name, t in load_file(source / MTP_FILE).items())
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,12 @@ from tokenspeed.model.config import EngineConfig
 
 def test_an_update_verifies_what_holds_and_decodes_the_rest(tiny_model: Path) -> None:
     config = EngineConfig(num_slots=2, max_length=128, max_step_tokens=64)
-    found = update_ms(ReferenceBackend(open_checkpoint(tiny_model), config), repeats=1)
+    said = {-1}
+    backend = ReferenceBackend(open_checkpoint(tiny_model), config)
+    found = update_ms(backend, repeats=1, said=said)
+    assert len(said) > 1
+    assert found["guessed"] == 0
+    assert found["update_ms_mean"] == found["update_ms_p50"]
     assert found["accepted"] >= HOLD
     assert found["reused"] == SOURCE
     assert found["steps"] <= 1 + TOTAL - HOLD
