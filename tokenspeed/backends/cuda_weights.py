@@ -4,6 +4,7 @@ They come from a checkpoint or, for benchmarks, from random numbers made on the 
 one GPU's part. Knows no steps.
 """
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -23,6 +24,7 @@ from tokenspeed.model.mtp import (
     JOIN,
     OUT_NORM,
     TOKEN_NORM,
+    gains_by_guesses,
     mtp_config,
     mtp_name,
     mtp_shapes,
@@ -47,6 +49,8 @@ from tokenspeed.model.weights import (
     layer_weight,
     weight_shapes,
 )
+
+logger = logging.getLogger("tokenspeed.backends")
 
 FORMS = ("bf16", "int8", "int4", "fp8")
 _QUANTIZE = {"int8": quantize_int8, "int4": quantize_int4, "fp8": quantize_fp8}
@@ -197,7 +201,12 @@ def load_weights(
 
     weights = _assemble(checkpoint.config, form, read, plain, device, checkpoint.shard)
     mtp = read_mtp(checkpoint.directory, checkpoint.config)
-    return weights if mtp is None else with_mtp(weights, mtp, checkpoint.shard)
+    if mtp is None:
+        return weights
+    if not gains_by_guesses(checkpoint.config):
+        logger.warning("the layer that guesses tokens is not used: the model is too small to gain")
+        return weights
+    return with_mtp(weights, mtp, checkpoint.shard)
 
 
 def random_weights(

@@ -23,7 +23,7 @@ from tokenspeed.errors import TokenSpeedError
 from tokenspeed.model.checkpoint import Checkpoint, open_checkpoint
 from tokenspeed.model.config import EngineConfig, ModelConfig
 from tokenspeed.model.hub import local_directory
-from tokenspeed.model.mtp import MTP_FILE, read_mtp
+from tokenspeed.model.mtp import MTP_FILE, gains_by_guesses, read_mtp
 from tokenspeed.model.prompt import load_prompt_format
 from tokenspeed.model.tokenizer import Tokenizer
 
@@ -130,8 +130,10 @@ def _guesses(directory: Path, config: ModelConfig) -> Iterator[Finding]:
     except TokenSpeedError as exc:
         yield Finding("guesses", "broken", str(exc), "tokenspeed train-mtp makes a new one")
         return
-    if layer is not None:
-        yield Finding("guesses", "ok", f"{MTP_FILE}: used on GPUs, changes no output")
+    if layer is None:
+        return
+    use = "used on GPUs" if gains_by_guesses(config) else "not used, as the model is too small"
+    yield Finding("guesses", "ok", f"{MTP_FILE}: {use}")
 
 
 def _backend(checkpoint: Checkpoint) -> Finding:

@@ -16,6 +16,7 @@ from tokenspeed.backends.cuda import CudaBackend
 from tokenspeed.backends.cuda_group import CudaGroup, group_of
 from tokenspeed.backends.cuda_weights import load_weights
 from tokenspeed.kernels.exchange import join
+from tokenspeed.model import mtp
 from tokenspeed.model.checkpoint import open_checkpoint
 from tokenspeed.model.config import EngineConfig
 from tokenspeed.model.mtp import MTP_FILE
@@ -121,6 +122,7 @@ def _run_rank(
 ) -> None:
     import tests.tokenspeed.conftest  # noqa: F401  the interpreter, made faster
 
+    mtp.MIN_GUESSED_WEIGHTS = 0  # models of tests are small
     torch.set_num_threads(1)
     checkpoint, count = open_checkpoint(model), len(inboxes)
     weights = load_weights(checkpoint.part(Shard(rank, count)), form, "cpu")

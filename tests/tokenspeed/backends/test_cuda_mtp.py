@@ -22,6 +22,7 @@ from tokenspeed.engine.engine import Engine
 from tokenspeed.engine.request import Completion, Request
 from tokenspeed.errors import CheckpointError
 from tokenspeed.kernels.launch import Launch
+from tokenspeed.model import mtp
 from tokenspeed.model.checkpoint import Checkpoint, open_checkpoint
 from tokenspeed.model.config import EngineConfig
 from tokenspeed.model.llama import Llama, reach
@@ -29,6 +30,12 @@ from tokenspeed.model.mtp import GUESSED, MTP_FILE, Mtp, write_mtp
 
 CONFIG = EngineConfig(num_slots=3, max_length=96, max_step_tokens=40)
 Guess = Callable[[list[int], list[int]], Tensor]
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let models as small as those of tests have a layer beside them."""
+    monkeypatch.setattr(mtp, "MIN_GUESSED_WEIGHTS", 0)
 
 
 @pytest.fixture(scope="module")
@@ -137,6 +144,7 @@ def test_the_layer_changes_no_token_and_no_logit(model: Path, backend: CudaBacke
     plain.close()
 
 
+@pytest.mark.usefixtures("small")
 def test_the_engine_says_the_same_in_fewer_steps(model: Path) -> None:
     """A layer beside the model is found and used; one that knows the model's own words helps."""
     checkpoint = open_checkpoint(model)
@@ -182,6 +190,14 @@ def taught(checkpoint: Checkpoint, texts: list[list[int]]) -> Mtp:
     return layer
 
 
+def test_a_small_model_gains_nothing(model: Path, caplog: pytest.LogCaptureFixture) -> None:
+    checkpoint = open_checkpoint(model)
+    write_mtp(model / MTP_FILE, Mtp(checkpoint.config))
+    assert load_weights(checkpoint, "bf16", "cpu").mtp is None
+    (model / MTP_FILE).unlink()
+    assert "too small to gain" in caplog.text
+
+
 def test_a_layer_of_another_model_is_refused(model: Path) -> None:
     checkpoint = open_checkpoint(model)
     write_mtp(model / MTP_FILE, Mtp(replace(checkpoint.config, hidden_size=64)))
@@ -210,16 +226,16 @@ def test_every_form_guesses_as_its_own_weights_do(model: Path, form: str) -> Non
 def _exact_of(weights: Any, tokens: list[int], following: list[int]) -> Tensor:
     """The guesses' logits in plain torch, over the weights as the kernels read them."""
     llama, layer = Llama(weights.config), Mtp(weights.config)
-    mtp = weights.mtp
+    beside = weights.mtp
     states = {"model.embed_tokens.weight": weights.embedding.float()}
     for i, own in enumerate(weights.layers):
         states |= {f"model.layers.{i}.{k}": v for k, v in _parts(own, weights.config).items()}
     states["model.norm.weight"] = weights.norm.float()
     states["lm_head.weight"] = weights.head.dequantize()
     llama.load_state_dict({name: t.cpu() for name, t in states.items()})
-    own = {f"layer.{name}": t for name, t in _parts(mtp.layer, mtp.config).items()}
-    own |= {"enorm.weight": mtp.norms[0].float(), "hnorm.weight": mtp.norms[1].float()}
-    own |= {"eh_proj.weight": mtp.join.dequantize(), "norm.weight": mtp.norm.float()}
+    own = {f"layer.{name}": t for name, t in _parts(beside.layer, beside.config).items()}
+    own |= {"enorm.weight": beside.norms[0].float(), "hnorm.weight": beside.norms[1].float()}
+    own |= {"eh_proj.weight": beside.join.dequantize(), "norm.weight": beside.norm.float()}
     layer.load_state_dict({name: t.cpu() for name, t in own.items()})
     positions = torch.arange(len(tokens))
     behind = llama.model.states(torch.tensor(tokens), positions, _attend)

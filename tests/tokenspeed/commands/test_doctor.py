@@ -26,6 +26,7 @@ def test_doctor_looks_at_a_layer_that_guesses(tiny_translator: Path, tmp_path: P
     write_mtp(model / MTP_FILE, Mtp(load_model_config(model)))
     findings = {finding.name: finding for finding in examine(model)}
     assert findings["guesses"].state == "ok"
+    assert findings["guesses"].detail == "mtp.safetensors: not used, as the model is too small"
     (model / MTP_FILE).write_bytes(b"half a file")
     findings = {finding.name: finding for finding in examine(model)}
     assert findings["guesses"].state == "broken"
