@@ -199,6 +199,26 @@ def test_every_form_guesses_as_its_own_weights_do(model: Path, form: str) -> Non
     assert_likely(guessed, _exact_of(weights, prompt, chosen))
 
 
+@pytest.mark.parametrize("form", ["bf16", "int8", "int4", "fp8"])
+@pytest.mark.parametrize("guessed", [[5], [*range(1, 90, 3)]])
+def test_a_head_of_some_tokens_guesses_the_best_of_these(
+    model: Path, form: str, guessed: list[int]
+) -> None:
+    config = replace(open_checkpoint(model).config, tie_word_embeddings=False)
+    plain = random_weights(config, form, DEVICE, seed=3)
+    weights = with_mtp(plain, random_mtp(config, DEVICE, guessed=guessed))
+    assert weights.mtp is not None
+    assert weights.nbytes == plain.nbytes + weights.mtp.nbytes
+    backend = CudaBackend(weights, replace(CONFIG, max_step_tokens=16))
+    prompt = np.random.default_rng(3).integers(3, 90, 12).tolist()
+    chosen = backend.step(rows((0, 0, prompt))).tolist()
+    found = backend.guessed
+    backend.close()
+    assert found is not None
+    logits = _exact_of(weights, prompt, chosen)
+    assert_likely([guessed.index(token) for token in found], logits[:, guessed])
+
+
 @torch.inference_mode()
 def _exact_of(weights: Any, tokens: list[int], following: list[int]) -> Tensor:
     """The guesses' logits in plain torch, over the weights as the kernels read them."""
