@@ -160,7 +160,7 @@ class Admission:
         """Drop those who have neither spoken nor left within the window."""
         begin_s = now_s - WINDOW_S
         self._departed = {who: at for who, at in self._departed.items() if at >= begin_s}
-        active = {who for _, _, who in self._updates}
+        active = {who for _, _, who in tuple(self._updates)}
         self._began = {who: at for who, at in self._began.items() if who in active}
 
     def _speakers(self, now_s: float) -> set[str]:
@@ -204,8 +204,9 @@ class Admission:
     def _adapt(self, now_s: float) -> None:
         """Make partials rarer while updates are late, and more frequent again afterwards."""
         late_s = self._p95(now_s, RECENT_S)
-        late_finals = sum(seconds > LATE_FINAL_S for _, seconds in self._finals)
-        if late_finals > len(self._finals) / 20:
+        finals = tuple(self._finals)
+        late_finals = sum(seconds > LATE_FINAL_S for _, seconds in finals)
+        if late_finals > len(finals) / 20:
             self.interval_s = min(max(2 * self.interval_s, MAX_INTERVAL_S), FINALS_ALONE_S)
         elif late_s is not None and late_s > 0.9 * self._budget_s:
             most_s = max(MAX_INTERVAL_S, RECOVERY * self.interval_s)

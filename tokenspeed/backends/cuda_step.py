@@ -154,7 +154,8 @@ def run_guess(
     plan = matrix_plan("out", mtp.join, width, launch, memory.split_scratch)
     first = hidden._replace(square_sum=step.sums[0])
     norm = mtp.layer.input_norm
-    projection(joined, mtp.join, norm, rows, first, plan=plan, in_blocks=in_blocks)
+    reads_blocks = mtp.layer.qkv.reads_blocks
+    projection(joined, mtp.join, norm, rows, first, plan=plan, in_blocks=reads_blocks)
     after = [mtp.layer.post_norm, mtp.norm]
     _run_layer(0, mtp.layer, after, mtp.head, step, width, launch)
     wanted = Wanted(*outputs, own.no_drafts)

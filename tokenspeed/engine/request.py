@@ -241,7 +241,9 @@ class Sequence:
             self.guessed += self._last_answer > 0 and rows.is_guess
             if rows.is_guess:  # behind a guess, an old draft may be on offer again
                 self.draft_tokens += self.accepted - accepted
-            if token != expected:
+            # A draft that is on offer again has a favour that the row of a guess did not give it.
+            is_unfavoured = rows.is_guess and bool(self.draft) and self.request.bias > 0
+            if token != expected or is_unfavoured:
                 break
             held = len(self.tokens)
             if self.finish_reason:

@@ -134,15 +134,22 @@ class Scheduler:
             ordered = [suspect]
         live = [s for s in ordered if self.is_live(s, now_s)]
         rest = [s for s in ordered if not self.is_live(s, now_s)]
-        parts = self._rows_of(live, self._room(1.0))
-        taken = sum(len(rows.tokens) for _, rows in parts)
+        live_room = self._room(1.0)
+        parts = self._rows_of(live, live_room)
+        taken = num_rows(parts)
         if live:
             self._last_live_s = now_s
             room = self._room_beside(taken)
         else:
             is_attended = now_s - self._last_live_s <= ATTENDED_S
             room = self._room(ATTENDED_STEP if is_attended else BACKGROUND_STEP)
-        parts += self._rows_of(rest, room)
+        beside = self._rows_of(rest, room)
+        # A guess takes no row that anybody needs.
+        needed = taken + num_rows(beside)
+        parts = with_guesses(parts, min(live_room - taken, self.max_step_tokens - needed))
+        taken = num_rows(parts)
+        room = min(room, self.max_step_tokens - taken)
+        parts += with_guesses(beside, room - num_rows(beside))
         return Plan(build_step(parts, self._stops(parts)), parts, taken) if parts else None
 
     def observe(self, plan: Plan, seconds: float) -> None:
@@ -202,12 +209,6 @@ class Scheduler:
         if room <= 0:
             return []
         shares = share_rows([s.missing + len(s.draft) for s in sequences], room)
-        # A guess takes no row that anybody needs.
-        left = room - sum(shares)
-        for i, sequence in enumerate(sequences):
-            if left and shares[i] and sequence.may_guess:
-                shares[i] += 1
-                left -= 1
         return [(s, s.rows(share)) for s, share in zip(sequences, shares, strict=True) if share]
 
     def _begin(self, sequence: Sequence, now_s: float, best: tuple[int, int]) -> Lease:
@@ -458,6 +459,25 @@ def share_rows(wanted: list[int], room: int) -> list[int]:
         shares[i] += more
         room -= more
     return shares
+
+
+def num_rows(parts: list[tuple[Sequence, Rows]]) -> int:
+    """Return how many rows of a step these are."""
+    return sum(len(rows.tokens) for _, rows in parts)
+
+
+def with_guesses(parts: list[tuple[Sequence, Rows]], left: int) -> list[tuple[Sequence, Rows]]:
+    """Return these parts of a step, the first of them with a row more for a guess.
+
+    Args:
+        left: rows that nobody needs.
+    """
+    found = []
+    for sequence, rows in parts:
+        if left > 0 and rows.drafts and sequence.may_guess:
+            rows, left = sequence.rows(len(rows.tokens) + 1), left - 1
+        found.append((sequence, rows))
+    return found
 
 
 def urgency(sequence: Sequence) -> tuple[float, int, float]:

@@ -187,7 +187,7 @@ def follow_pairs_kernel(pairs, PDL: tl.constexpr):
     row = 2 * pair
     held = (tl.load(pairs.chosen + row) == tl.load(pairs.drafts + row)).to(tl.int32)
     token = tl.load(pairs.chosen + row + held)
-    # Where another GPU did not answer, there is no guess; that step is not run.
+    # Where another GPU did not answer, there is no guess, and the next step fails.
     guess = tl.load(pairs.names + tl.maximum(tl.load(pairs.guesses + row + held), 0))
     position = tl.load(pairs.positions + row) + 1 + held
     tl.store(pairs.tokens + row, token)

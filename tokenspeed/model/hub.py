@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from tokenspeed.errors import CheckpointError
+from tokenspeed.model.mtp import MTP_FILE
 
 _NAME = re.compile(r"([\w-][\w.-]*/[\w-][\w.-]*?)(?:@([\w.-]+))?")
 _BESIDE = (
     *("config.json", "generation_config.json", "tokenizer.json", "tokenizer.model"),
     *("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
     *("chat_template.jinja", "chat_template.json", "model.safetensors.index.json"),
-    *("LICENSE", "LICENSE.txt", "LICENSE.md"),
+    *("LICENSE", "LICENSE.txt", "LICENSE.md", MTP_FILE),
 )
 
 

@@ -123,17 +123,22 @@ class MtpTrainer:
         return total
 
     @torch.no_grad()
-    def judge(self, examples: Sequence[Sequenced]) -> Score:
-        """Return how often the layer guesses the outputs of examples."""
+    def judge(self, examples: Sequence[Sequenced], guessed: Sequence[int] | None = None) -> Score:
+        """Return how often the layer guesses the outputs of examples.
+
+        Args:
+            guessed: tokens that can be guessed, ascending; None: all.
+        """
         self.layer.eval()
         score = Score()
+        names = None if guessed is None else torch.tensor(guessed, device=self.device)
         ends = torch.tensor(sorted(self.ends), device=self.device)
         for batch in batches(examples, self.shapes, np.random.default_rng(0)):
             b = batch.to(self.device)
             with self._autocast():
                 made = self._guess(b)
                 parts = torch.split(made, self._head_rows)
-                found = [self.llama.logits(part).argmax(-1) for part in parts]
+                found = [_best(self.llama.logits(part), names) for part in parts]
             right = torch.cat(found) == b.labels
             document = torch.searchsorted(b.borders[1:].contiguous(), b.rows, right=True)
             is_asked = b.labels != IGNORED
@@ -157,6 +162,11 @@ class MtpTrainer:
     def _autocast(self) -> torch.autocast:
         is_cuda = self.device.type == "cuda"
         return torch.autocast(self.device.type, torch.bfloat16, enabled=is_cuda)
+
+
+def _best(logits: Tensor, names: Tensor | None) -> Tensor:
+    """Return the most likely token of each row; names: [tokens], of these alone."""
+    return logits.argmax(-1) if names is None else names[logits[:, names].argmax(-1)]
 
 
 def frozen_states(llama: Llama, tokens: Tensor, positions: Tensor, reach: Reach) -> Tensor:

@@ -106,21 +106,22 @@ def train_mtp(
     speaker = Speaker(model, device, batch_size)
     tokens = _TOKENS if device.startswith("cuda") else _TOKENS_ON_CPU
     trainer = MtpTrainer(speaker.llama, speaker.ends, tokens, plan.seed)
-    score, learnt = learn(trainer, speaker, captions, plan, report)
+    learnt, held_out = learn(trainer, speaker, captions, plan, report)
     guessed = None
     if speaker.llama.config.vocab_size > MOST_GUESSED:
         guessed = frequent_tokens(learnt, MOST_GUESSED)
+    score = trainer.judge(held_out, guessed)
     write_whole(out, trainer.layer, guessed)
     return score
 
 
 def learn(
     trainer: MtpTrainer, speaker: Speaker, captions: Captions, plan: MtpPlan, report: Report
-) -> tuple[Score, list[Sequenced]]:
+) -> tuple[list[Sequenced], list[Sequenced]]:
     """Translate chunk by chunk and learn from each; see `train_mtp`.
 
     Returns:
-        How often guesses are right on text that was held out, and what was learnt.
+        What was learnt, and what was held out.
     """
     schedule = Schedule(min(plan.num_prompts, len(captions)), plan.max_seconds)
     taken = islice(captions, schedule.num_prompts)
@@ -154,7 +155,7 @@ def learn(
             f"nothing was learnt in {schedule.elapsed_s:.0f} s: of {num_translated} captions, "
             "there was none that the model translated to an end, or no time was left for them"
         )
-    return trainer.judge(held_out), learnt
+    return learnt, held_out
 
 
 def frequent_tokens(learnt: Sequence[Sequenced], most: int) -> list[int]:

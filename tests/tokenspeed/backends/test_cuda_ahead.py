@@ -195,7 +195,7 @@ def backends(model: Path) -> Iterator[tuple[CudaBackend, CudaBackend]]:
 
 
 class Device(Counter):
-    """A GPU whose next token depends on a row's token and position alone."""
+    """A GPU whose next token depends on a row's token and position, and on a favoured draft."""
 
     num_slots, max_step_tokens, weight_bytes, cache_bytes = 4, 16, 1, 1
     name, config, max_length = "cuda", None, 64
@@ -204,10 +204,12 @@ class Device(Counter):
         super().__init__()
         self.steps, self.unwanted = StepsAhead(), 0
         self.pairs: set[tuple[int, int]] = set()
-        self.positions = np.zeros(0, np.int32)
+        self.positions = self.drafts = np.zeros(0, np.int32)
+        self.biases = np.zeros(0, np.float32)
 
     def begin(self, batch: Step, written: Any = None) -> None:
         self.rows, self.positions = batch.tokens[batch.outputs], batch.positions[batch.outputs]
+        self.drafts, self.biases = batch.drafts.copy(), batch.biases
         self.pairs = set() if batch.stops is None else {(int(a), int(b)) for a, b in batch.stops}
         self.void = False
         self._run("begin")
@@ -216,11 +218,17 @@ class Device(Counter):
         self.told.append("void" if self.void else how)
         is_run = not self.void
         if is_run:
-            before, self.rows = self.rows, following(self.rows, self.positions)
+            before, self.rows = self.rows, self.choose(self.rows, self.positions)
             self.positions = self.positions + 1
             ends = zip(before.tolist(), self.rows.tolist(), strict=True)
             self.void = any(self.pairs & {(a, b), (ANY_TOKEN, b)} for a, b in ends)
         self.queue.append((self.rows, self.void))
+
+    def choose(self, tokens: np.ndarray, positions: np.ndarray) -> np.ndarray:
+        """What follows, or the draft where that is favoured and next to it."""
+        best = following(tokens, positions)
+        is_near = (self.drafts >= 0) & ((self.drafts - best) % 6 <= 2)
+        return np.where(is_near & (self.biases > 0), self.drafts, best)
 
     def drop(self) -> None:
         self.unwanted += bool(self.queue) and self.told[-1] != "void"
@@ -259,14 +267,13 @@ class Guessing(Device):
     def __init__(self, wrong: int) -> None:
         super().__init__()
         self.wrong = wrong  # one of so many guesses is
-        self.drafts = np.zeros(0, np.int32)
         self.tokens = np.zeros(0, np.int32)
         self.guessed_queue: list[np.ndarray] = []
         self.last_guesses = np.zeros(0, np.int32)
         self.num_pairs_ahead = 0
 
     def begin(self, batch: Step, written: Any = None) -> None:
-        self.drafts, self.tokens = batch.drafts.copy(), batch.tokens[batch.outputs]
+        self.tokens = batch.tokens[batch.outputs]
         super().begin(batch, written)
 
     def follow(self, rows: int) -> None:
@@ -286,7 +293,7 @@ class Guessing(Device):
         self.told.append("void" if self.void else how)
         if not self.void:
             self.at = self.positions
-            self.rows = following(self.tokens, self.at)
+            self.rows = self.choose(self.tokens, self.at)
             ends = zip(self.tokens.tolist(), self.rows.tolist(), strict=True)
             self.void = any(self.pairs & {(a, b), (ANY_TOKEN, b)} for a, b in ends)
         self.queue.append((self.rows, self.void))

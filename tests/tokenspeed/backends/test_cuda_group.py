@@ -13,10 +13,10 @@ import triton.language as tl
 from tests.conftest import MakeModel
 from tests.tokenspeed.backends.group_process import open_group
 from tests.tokenspeed.backends.test_cuda import rows
-from tests.tokenspeed.backends.test_cuda_mtp import assert_likely, exact_guesses
 from tests.tokenspeed.kernels.support import assert_as_exact
-from tokenspeed.backends import cuda, cuda_group
+from tokenspeed.backends import Step, cuda, cuda_group
 from tokenspeed.backends.cuda import CudaBackend
+from tokenspeed.backends.cuda_ahead import next_pairs
 from tokenspeed.backends.cuda_group import (
     CudaGroup,
     are_persistent,
@@ -30,9 +30,10 @@ from tokenspeed.engine.request import Request
 from tokenspeed.errors import BackendUnavailable, DeviceLost
 from tokenspeed.kernels import exchange
 from tokenspeed.kernels.exchange import join
+from tokenspeed.model import mtp
 from tokenspeed.model.checkpoint import open_checkpoint
 from tokenspeed.model.config import EngineConfig
-from tokenspeed.model.mtp import MTP_FILE
+from tokenspeed.model.mtp import MTP_FILE, Mtp, write_mtp
 from tokenspeed.model.sharding import Shard
 
 CONFIG = EngineConfig(num_slots=3, max_length=32, max_step_tokens=24)
@@ -120,6 +121,51 @@ def test_ranks_agree_on_what_is_launched_ahead(group: CudaGroup) -> None:
     assert group.step(step).tolist() == expected[0][:1]
 
 
+def test_ranks_guess_together_and_launch_their_guesses_ahead(
+    make_model: MakeModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What one rank guesses, of the tokens that can be guessed, at every width."""
+    monkeypatch.setattr(mtp, "MIN_GUESSED_WEIGHTS", 0)
+    path = make_model(
+        num_hidden_layers=1, hidden_size=128, intermediate_size=128, head_dim=32, vocab_size=97
+    )
+    checkpoint, can_be_guessed = open_checkpoint(path), list(range(0, 97, 2))
+    layer = Mtp(checkpoint.config)
+    layer.load_state_dict(random_mtp(checkpoint.config, "cpu", seed=5))
+    write_mtp(path / MTP_FILE, layer, guessed=can_be_guessed)
+    group = open_group(path, "bf16", CONFIG, 2)
+    weights = load_weights(checkpoint, "bf16", "cpu")
+    alone = CudaBackend(weights, CONFIG, launch_ahead=False)
+    for rank in group.ranks:
+        rank.launches_ahead = True  # type: ignore[attr-defined]
+    first = rows((0, 0, PROMPT[:12]), (1, 0, PROMPT[:5]), (1, 5, PROMPT[5:6]))
+    found, (token, other) = _said_by(group, first), alone.step(first)[[11, 17]].tolist()
+    assert found == _said_by(alone, first)
+    assert set(found[1]) <= set(can_be_guessed)
+    assert {guess // 49 for guess in found[1]} == {0, 1}  # both ranks have some of them
+    right = int(alone.step(rows((0, 12, [token])))[0])
+    step = rows((0, 12, [token, right]), (1, 6, [other, 0]))
+    step = replace(step, stops=np.zeros((0, 2), np.int32))
+    step = replace(step, drafts=np.array([right, -1, 0, -1], np.int32))
+    for number in range(3):
+        found = _said_by(group, step)
+        assert group.was_ahead is (number > 0)
+        assert found == _said_by(alone, step)
+        chosen, guessed = (np.array(part, np.int32) for part in found)
+        assert (chosen[0] == right) or number
+        step = next_pairs(step, chosen, guessed)
+    assert _said_by(group, rows((2, 0, PROMPT[:1]))) == _said_by(alone, rows((2, 0, PROMPT[:1])))
+    alone.close()
+    group.close()
+
+
+def _said_by(backend: CudaBackend | CudaGroup, step: Step) -> tuple[list[int], list[int]]:
+    """Tokens of a step, and what is guessed behind them."""
+    tokens = backend.step(step).tolist()
+    assert backend.guessed is not None
+    return tokens, backend.guessed.tolist()
+
+
 def test_a_tie_between_ranks_goes_to_the_lowest_id(make_model: MakeModel) -> None:
     from safetensors.torch import load_file, save_file
 
@@ -135,36 +181,6 @@ def test_a_tie_between_ranks_goes_to_the_lowest_id(make_model: MakeModel) -> Non
     first, second = np.split(group.logits(batch), 2, axis=1)
     assert np.array_equal(first, second)
     group.close()
-
-
-def test_ranks_guess_together(make_model: MakeModel) -> None:
-    """Each has a part of the layer and some of the tokens; all go on with the same guess."""
-    from safetensors.torch import save_file
-
-    sizes = {"hidden_size": 128, "intermediate_size": 128, "head_dim": 32, "vocab_size": 98}
-    path = make_model(num_hidden_layers=1, seed=4, **sizes)
-    plain = open_group(path, "bf16", CONFIG, 2)
-    tensors = random_mtp(open_checkpoint(path).config, "cpu", guessed=list(range(4, 98, 2)))
-    save_file(tensors, path / MTP_FILE)
-    group = open_group(path, "bf16", CONFIG, 2)
-    assert plain.guessed is None
-    chosen = group.step(rows((0, 0, PROMPT[:7]))).tolist()
-    assert plain.step(rows((0, 0, PROMPT[:7]))).tolist() == chosen
-    assert group.guessed is not None
-    assert_likely(group.guessed, exact_guesses(path, tensors)(PROMPT[:7], chosen))
-    assert len({guess // 49 for guess in group.guessed.tolist()}) == 2  # both have some of them
-
-    # A token and a guess in each slot, and what follows them.
-    ranks: Any = group.ranks
-    for rank in ranks:
-        rank.launches_ahead = True
-    request = Request(tuple(PROMPT[:4]), max_new_tokens=7)
-    found = []
-    for backend in (plain, group):
-        engine = Engine(backend, eos_token_ids=())
-        found.append(engine.run([request])[0].tokens)
-        engine.close()
-    assert found[0] == found[1]
 
 
 @pytest.fixture

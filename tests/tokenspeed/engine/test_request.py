@@ -1,5 +1,6 @@
 """The arithmetic of drafts: for any draft, the output is what a deterministic model says alone."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -102,6 +103,23 @@ def test_a_guess_is_verified_where_no_draft_is() -> None:
     sequence.expect([7, 2])
     assert sequence.rows(2).tokens == [1, 2]
     assert sequence.hypothesis() == (1, 3, 4, 1, 2)  # what a client hears of is the old draft
+
+
+@pytest.mark.parametrize(("bias", "said"), [(0.0, (4, 3)), (0.5, (4,))])
+def test_a_draft_that_is_offered_behind_a_guess_keeps_its_favour(
+    bias: float, said: tuple[int, ...]
+) -> None:
+    """The row of the guess had none: with a bias, the draft is verified in the step behind it."""
+    request = Request(PROMPT, draft=(1, 2, 4, 9), bias=bias, resync=1)
+    sequence = Sequence(request, frozenset([EOS]))
+    sequence.begin(0, 0, 0.0)
+    sequence.advance(sequence.rows(100), [3, 2, 4, 9, 8])
+    sequence.expect([4, 0, 0, 0, 0])
+    rows = sequence.rows(100)
+    assert rows == Rows([3, 4], 3, [4, NO_DRAFT], is_guess=True)
+    assert sequence.advance(rows, [4, 3]) == said
+    if bias:
+        assert sequence.rows(100) == Rows([4, 9], 4, [9, NO_DRAFT])
 
 
 def test_a_part_of_a_prompt_leaves_a_guess_as_it_was() -> None:

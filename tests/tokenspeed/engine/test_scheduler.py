@@ -80,6 +80,29 @@ def test_guesses_take_the_rows_that_nobody_needs(room: int, guesses: int) -> Non
     assert is_plain == ([False, False] * guesses + [True] * 3)[: len(batch.drafts)]
 
 
+@pytest.mark.parametrize(("room", "guesses"), [(4, 0), (6, 0), (7, 1), (8, 2), (20, 2)])
+def test_guesses_of_live_work_leave_background_work_its_rows(room: int, guesses: int) -> None:
+    scheduler = Scheduler(KVCache(3, 32), max_step_tokens=64)
+    live = [Sequence(Request((100 + i, 2), deadline_s=0.1), frozenset([0])) for i in range(2)]
+    for one in live:
+        scheduler.add(one)
+    scheduler.admit(now_s=0.0)
+    plan = scheduler.plan(now_s=0.0)
+    assert plan is not None
+    for one, rows in plan.parts:
+        one.advance(rows, [7])
+        one.expect([8])
+    scheduler.add(Sequence(Request((1, 2, 3, 4), deadline_s=9.0), frozenset([0])))
+    scheduler.admit(now_s=0.0)
+    scheduler.max_step_tokens = room
+    plan = scheduler.plan(now_s=0.0)
+    assert plan is not None
+    assert [len(rows.tokens) for _, rows in plan.parts[2:]] == [min(4, room - 2)]
+    assert sum(rows.is_guess for _, rows in plan.parts) == guesses
+    assert plan.num_live_rows == 2 + guesses
+    assert len(plan.batch.tokens) <= room
+
+
 @given(
     st.lists(st.tuples(st.integers(1, 20), st.integers(0, 50)), min_size=1, max_size=8),
     st.integers(1, 40),

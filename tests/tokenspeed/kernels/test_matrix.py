@@ -20,6 +20,24 @@ def test_packing_loses_only_the_rounding(form: str, error: float) -> None:
     assert (back - weight.float()).norm() <= error * weight.float().norm()
 
 
+@pytest.mark.parametrize("form", ["bf16", "int8", "int4", "fp8"])
+@pytest.mark.parametrize(("n", "k"), [(300, 384), (97, 128), (1, 256)])
+def test_rows_of_a_matrix_are_those_of_its_weight(form: str, n: int, k: int) -> None:
+    whole = replace(matrix(random(n, k, seed=n), form), bias=random(n, seed=1).float())
+    generator = torch.Generator().manual_seed(2)
+    for count in (1, n // 2 + 1, n):
+        index = torch.randperm(n, generator=generator)[:count].to(whole.data.device)
+        some = whole.rows(index)
+        assert torch.equal(some.dequantize(), whole.dequantize()[index])
+        assert some.bias is not None
+        assert torch.equal(some.bias, whole.bias[index])  # type: ignore[index]
+        fresh = matrix(random(count, k), form)  # as kernels expect it to lie
+        assert some.type == fresh.type
+        for part, expected in ((some.data, fresh.data), (some.scale, fresh.scale)):
+            assert part.shape == expected.shape
+            assert part.is_contiguous()
+
+
 def test_int4_is_packed_without_loss() -> None:
     q, scale = quantize_int4(random(50, 384))
     packed = pack_int4(q, scale)

@@ -178,6 +178,7 @@ def test_each_thing_that_goes_wrong_has_its_sentence(mirror: Mirror, tmp_path: P
             ],
             ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"],
         ),
+        (["model.safetensors", "mtp.safetensors"], ["model.safetensors", "mtp.safetensors"]),
     ],
 )
 def test_weights_are_chosen_once(files: list[str], weights: list[str]) -> None:

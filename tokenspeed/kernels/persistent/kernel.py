@@ -55,6 +55,7 @@ def begin_step(begin):
         if is_void:
             gl.store(begin.rows, 0)
             gl.store(begin.outputs, 0)
+            gl.store(begin.tiles, 0)
     return is_void == 0
 
 
