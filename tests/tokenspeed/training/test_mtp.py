@@ -212,8 +212,9 @@ def test_a_layer_begins_as_the_last_of_the_model() -> None:
 def test_a_model_of_another_kind_begins_with_what_fits() -> None:
     varied = ModelConfig(40, 32, 64, 2, 4, 2, 8, norms="after", qk_norm="head", biases=("qkv",))
     llama = random_model(varied)
-    layer, last = begun(llama, 1), llama.model.layers[-1]
-    assert torch.equal(layer.layer.self_attn.q_proj.weight, last.self_attn.q_proj.weight)
+    layer, last = begun(llama, 1), dict(llama.model.layers[-1].named_parameters())
+    q = layer.layer.self_attn.q_proj.weight
+    assert torch.equal(q, last["self_attn.q_proj.weight"])
     assert torch.equal(layer.layer.input_layernorm.weight, torch.ones(32))
     examples = lists(20)
     trainer = MtpTrainer(llama, frozenset({END}), 512)

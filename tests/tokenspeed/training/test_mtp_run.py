@@ -1,5 +1,6 @@
 """`tokenspeed train-mtp` as a user types it: a whole file or none, and what cannot be done."""
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from tokenspeed.cli import main
 from tokenspeed.model.families import load_model_config
 from tokenspeed.model.mtp import GUESSED, MTP_FILE, read_mtp
 from tokenspeed.training import mtp_run
+from tokenspeed.training.mtp import MtpTrainer
 from tokenspeed.training.mtp_data import mtp_shapes
 from tokenspeed.training.mtp_run import Schedule, _passes, check_target, frequent_tokens
 from tokenspeed.training.packing import Sequenced
@@ -53,13 +55,13 @@ def test_more_epochs_and_captions_are_more_steps(
     brief_translator: Path, toy_corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shares: list[float] = []
-    step = mtp_run.MtpTrainer.step
+    step = MtpTrainer.step
 
-    def counted(self: mtp_run.MtpTrainer, batch: object, share: float) -> object:
+    def counted(self: MtpTrainer, batch: object, share: float) -> object:
         shares.append(share)
         return step(self, batch, share)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(mtp_run.MtpTrainer, "step", counted)
+    monkeypatch.setattr(MtpTrainer, "step", counted)
     monkeypatch.setattr(mtp_run, "_CHUNK_BATCHES", 2)
     more = ["--out", str(tmp_path / "layer"), "--prompts", "64"]
     assert train(brief_translator, toy_corpus, *more) == 0
@@ -159,7 +161,7 @@ def test_tokens_of_prompts_do_not_count() -> None:
 
 def test_a_schedule_is_over_by_captions_or_by_time(monkeypatch: pytest.MonkeyPatch) -> None:
     now_s = 100.0
-    monkeypatch.setattr(mtp_run.time, "monotonic", lambda: now_s)
+    monkeypatch.setattr(time, "monotonic", lambda: now_s)
     schedule = Schedule(num_prompts=10, max_seconds=60.0)
     assert schedule.share == 0.0
     schedule.done = 4.0
