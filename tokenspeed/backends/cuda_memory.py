@@ -222,8 +222,8 @@ class MtpMemory:
         step: that memory, but with the layer's own hidden states, sums, cache and exchanges.
         joined: [rows, 2 * hidden_size], the layer's input.
         guessed: [2, max_step_tokens] int32, pinned; written by the second choice of a step. As the
-            first one turns the halves over, these are in the other half. They are
-            places in `MtpWeights.names`.
+            first one turns the halves over, these are in the other half. They are places in
+            `MtpWeights.names`.
         chosen: where the first choice leaves its tokens, each at its row. guesses: the second one.
         names: of the places, on the host.
         pairs: what the last kernel of a step reads and changes.
@@ -241,8 +241,8 @@ class MtpMemory:
         joined = 2 * memory.model.hidden_size
         self.joined = torch.zeros(rows, joined, dtype=memory.scaled.dtype, device=device)
         self.guessed = torch.zeros_like(memory.chosen, pin_memory=memory.chosen.is_pinned())
-        unused = torch.zeros(8, max(rows, MAX_STOPS), dtype=torch.int32, device=device)
-        chosen, positions, no_drafts, no_biases, guesses, counts, stops, words = unused
+        lines = torch.zeros(8, max(rows, MAX_STOPS), dtype=torch.int32, device=device)
+        chosen, positions, no_drafts, no_biases, guesses, counts, stops, words = lines
         no_drafts.fill_(NO_DRAFT)
         fields = memory.fields
         self.chosen = NextStep(fields.tokens, chosen, positions, fields.parity)
