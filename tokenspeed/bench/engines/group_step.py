@@ -3,12 +3,14 @@
     python -m tokenspeed.bench.engines.group_step compile bf16 llama-3-8b:bf16
     python -m tokenspeed.bench.engines.group_step check bf16 int8 int4 --devices 0,1
     python -m tokenspeed.bench.engines.group_step time llama-3-8b:bf16 llama-3-70b:int4
+    python -m tokenspeed.bench.engines.group_step guess llama-3-70b:int4 --right 0.66
 
 `compile` fills Triton's cache with the persistent kernels of the other two, each in a process of
 its own. `check` also runs on one GPU that is named twice: both ranks take turns on it, and only the
 graph of kernels runs. `time` runs both, one after the other over the same weights; with `--split
-out:4,down:4` once more with these parts along K. Prints JSON lines; with OUT set, also appends them
-to $OUT/group.jsonl.
+out:4,down:4` once more with these parts along K. `guess` times tokens and updates with an MTP
+layer, and without; see `persistent_step`. Prints JSON lines; with OUT set, also appends them to
+$OUT/group.jsonl.
 """
 
 import argparse
@@ -35,9 +37,16 @@ from tokenspeed.backends.cuda_group import CudaGroup, check_devices, group_of, m
 from tokenspeed.backends.cuda_memory import StepMemory
 from tokenspeed.backends.cuda_persistent import PersistentStep, tile_layers
 from tokenspeed.backends.cuda_ref import step_ref
-from tokenspeed.backends.cuda_weights import Weights, load_weights, random_weights
+from tokenspeed.backends.cuda_weights import (
+    Weights,
+    load_weights,
+    random_mtp,
+    random_weights,
+    with_mtp,
+)
 from tokenspeed.bench.engines.compare_gpu import write_shape
-from tokenspeed.bench.engines.persistent_step import rows
+from tokenspeed.bench.engines.persistent_step import SMALL as SMALL_RESIDUAL
+from tokenspeed.bench.engines.persistent_step import UPDATES, engine_ms, guessable, rows
 from tokenspeed.bench.engines.shapes import SHAPES
 from tokenspeed.bench.engines.steps import NEVER, Workload, measure_backend
 from tokenspeed.bench.engines.update import update_ms
@@ -277,6 +286,43 @@ def timing(model: str, form: str, devices: list[int], quick: bool, parts: str) -
     torch.cuda.empty_cache()
 
 
+def guesses(model: str, form: str, devices: list[int], right: float) -> None:
+    """Time tokens and updates of a group with an MTP layer, and without; see `persistent_step`."""
+    shape, count = SHAPES[model], len(devices)
+    with ThreadPoolExecutor(count) as pool:
+        weights = list(
+            pool.map(
+                lambda i: random_weights(
+                    shape,
+                    form,
+                    f"cuda:{devices[i]}",
+                    seed=7,
+                    shard=Shard(i, count),
+                    residual=SMALL_RESIDUAL,
+                ),
+                range(count),
+            )
+        )
+    row = {"model": model, "form": form, "gpus": count}
+    said = time_guesses(shape, weights, row | {"right": None})
+    tokens = guessable(said, shape.vocab_size, right)
+    first = f"cuda:{devices[0]}"
+    layer = random_mtp(shape, first, guessed=tokens, residual=SMALL_RESIDUAL)
+    weights = [with_mtp(part, layer, Shard(i, count)) for i, part in enumerate(weights)]
+    assert time_guesses(shape, weights, row | {"right": right}) == said
+
+
+def time_guesses(shape: ModelConfig, weights: list[Weights], row: dict[str, Any]) -> set[int]:
+    """Time a group's tokens and updates; return the tokens that were said."""
+    group = CudaGroup(make_ranks(weights, shape, TIMED), shape)
+    said = engine_ms(group, row)
+    say(**row, **update_ms(group, UPDATES, said))
+    del group
+    gc.collect()
+    torch.cuda.empty_cache()
+    return said
+
+
 def time_group(
     shape: ModelConfig, weights: list[Weights], row: dict[str, Any], quick: bool
 ) -> None:
@@ -308,9 +354,10 @@ def time_group(
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", choices=["compile", "check", "time"])
+    parser.add_argument("what", choices=["compile", "check", "time", "guess"])
     parser.add_argument("cases", nargs="+")
     parser.add_argument("--devices", default="0,1")
+    parser.add_argument("--right", type=float, default=0.66, help="share of right guesses")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--split", default="", help="parts to time too: KERNEL:PARTS,...")
     args = parser.parse_args()
@@ -328,7 +375,7 @@ if __name__ == "__main__":
         sys.exit()
     if len(set(numbers)) > 1:
         check_devices(numbers)
-    if args.what == "time":
+    if args.what in ("time", "guess"):
         say(
             gpu=torch.cuda.get_device_name(),
             torch=torch.__version__,
@@ -341,4 +388,7 @@ if __name__ == "__main__":
             check(case, numbers)
         else:
             model, form = case.split(":")
+            if args.what == "guess":
+                guesses(model, form, numbers, args.right)
+                continue
             timing(model, form, numbers, args.quick, args.split)

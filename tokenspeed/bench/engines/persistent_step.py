@@ -21,7 +21,7 @@ import numpy as np
 import torch
 import triton
 
-from tokenspeed.backends import NO_DRAFT, Step, cuda_persistent
+from tokenspeed.backends import NO_DRAFT, Backend, Step, cuda_persistent
 from tokenspeed.backends.cuda import CudaBackend
 from tokenspeed.backends.cuda_persistent import InFlight, Ring, default_ring
 from tokenspeed.backends.cuda_weights import random_mtp, random_weights, with_mtp
@@ -221,14 +221,23 @@ def guesses(model: str, form: str, rights: list[float], layers: int) -> None:
     plain = random_weights(shape, form, "cuda", seed=7, residual=SMALL)
     said = measured(CudaBackend(plain, config), model=model, form=form, right=None)
     for right in rights:
-        known = random.Random(5).sample(sorted(said), round(right * len(said)))
-        others = set(range(shape.vocab_size)) - said
-        more = min(GUESSED, shape.vocab_size) - len(known)
-        tokens = sorted([*known, *random.Random(6).sample(sorted(others), min(more, len(others)))])
+        tokens = guessable(said, shape.vocab_size, right)
         layer = random_mtp(shape, "cuda", guessed=tokens, residual=SMALL)
         again = CudaBackend(with_mtp(plain, layer), config)
         said_again = measured(again, model=model, form=form, right=right, guessed_of=len(tokens))
         assert said_again == said
+
+
+def guessable(said: set[int], vocab_size: int, right: float) -> list[int]:
+    """Return tokens that a layer can guess, ascending: a share of those that are said, and others.
+
+    Args:
+        right: that share, and so of the guesses that are right.
+    """
+    known = random.Random(5).sample(sorted(said), round(right * len(said)))
+    others = set(range(vocab_size)) - said
+    more = min(GUESSED, vocab_size) - len(known)
+    return sorted([*known, *random.Random(6).sample(sorted(others), min(more, len(others)))])
 
 
 def measured(backend: CudaBackend, **row: Any) -> set[int]:
@@ -244,6 +253,13 @@ def measured(backend: CudaBackend, **row: Any) -> set[int]:
         row[f"device_ms_{width}"] = median_ms(backend._graphs[width].replay)
         if backend.guesses:
             row[f"guess_ms_{width}"] = median_ms(backend._guess_graphs[width].replay)
+    said = engine_ms(backend, row)
+    say(**row, **update_ms(backend, UPDATES, said))
+    return said
+
+
+def engine_ms(backend: Backend, row: dict[str, Any]) -> set[int]:
+    """Time a token in the engine; return the tokens that were said."""
     engine = Engine(backend, eos_token_ids=())
     request = Request(tuple(range(5, 69)), max_new_tokens=400)
     engine.run([request])
@@ -251,9 +267,7 @@ def measured(backend: CudaBackend, **row: Any) -> set[int]:
     (found,) = engine.run([request])
     row["token_ms"] = (time.perf_counter() - began) * 1e3 / 400
     row["token_steps"] = found.steps
-    said = set(found.tokens)
-    say(**row, **update_ms(backend, UPDATES, said))
-    return said
+    return set(found.tokens)
 
 
 def streams(width: int) -> Step:
