@@ -68,6 +68,14 @@ class RowFields(NamedTuple):
     counts: Any
 
 
+class HostWords(NamedTuple):
+    """Pinned memory as arrays: an element of a tensor takes microseconds to read or write."""
+
+    chosen: NDArray[np.int32]
+    ended: NDArray[np.int32]
+    hold: NDArray[np.int32]
+
+
 class StepMemory:
     """All memory of a backend but the weights.
 
@@ -84,6 +92,7 @@ class StepMemory:
         member: the place among GPUs that share the model.
         chosen: [2, max_step_tokens] int32, ended: [2], pinned; written by `select`.
         hold: [1] int32, pinned; read by `select`.
+        host: the same three as the host reads and writes them.
         cache: [2, layers, slots, kv_heads, max_length, head_dim], k and v; the MTP layer's is last.
         cos, sin: [ropes, max_length, head_dim / 2] float32.
         hidden: [rows, hidden_size] float32. scaled: the same in the dtype of rows.
@@ -118,6 +127,8 @@ class StepMemory:
         self.chosen = torch.zeros(2, padded, dtype=torch.int32, pin_memory=pinned)
         self.ended = torch.zeros(2, dtype=torch.int32, pin_memory=pinned)
         self.hold = torch.zeros(1, dtype=torch.int32, pin_memory=pinned)
+        host_tensors = (self.chosen, self.ended, self.hold)
+        self.host = HostWords(*(tensor.numpy() for tensor in host_tensors))
         counts = 32 * COUNT_STRIDE
         self.launched = torch.ones(counts, dtype=torch.int32, device=device)  # empty words say 0
         self.begin = Begin(self.num_rows, self.num_outputs, self.num_tiles, void, before, self.turn)
@@ -208,7 +219,7 @@ class StepMemory:
 
     def read(self, parity: int, count: int) -> NDArray[np.int32]:
         """Return the first `count` tokens of one half of the results."""
-        return self.chosen[parity, :count].numpy().copy()
+        return self.host.chosen[parity, :count].copy()
 
     def copy_slot(self, source: int, target: int, length: int) -> None:
         """Copy the first `length` positions of one slot to another."""
