@@ -6,6 +6,7 @@ they are; does not know in which order kernels run.
 """
 
 from copy import copy
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -252,6 +253,7 @@ class MtpMemory:
         joined = 2 * memory.model.hidden_size
         self.joined = torch.zeros(rows, joined, dtype=memory.scaled.dtype, device=device)
         self.guessed = torch.zeros_like(memory.chosen, pin_memory=memory.chosen.is_pinned())
+        self._places: NDArray[np.int32] = self.guessed.numpy()
         lines = torch.zeros(8, max(rows, MAX_STOPS), dtype=torch.int32, device=device)
         chosen, positions, no_drafts, no_biases, guesses, counts, stops, words = lines
         no_drafts.fill_(NO_DRAFT)
@@ -272,7 +274,7 @@ class MtpMemory:
 
     def read(self, parity: int, count: int) -> NDArray[np.int32]:
         """Return the first `count` guesses of the step with this half of the results."""
-        return self.names[self.guessed[1 - parity, :count].numpy()]
+        return self.names[self._places[1 - parity, :count]]
 
     @property
     def nbytes(self) -> int:
@@ -311,6 +313,7 @@ def step_widths(max_step_tokens: int) -> list[int]:
     return [w for w in widths if w < max_step_tokens] + [max_step_tokens]
 
 
+@cache
 def step_width(rows: int, max_step_tokens: int) -> int:
     """Return the width that a step of so many rows runs at.
 
