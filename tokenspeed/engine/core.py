@@ -78,6 +78,8 @@ class EngineCore:
     Attributes:
         failures_in_a_row: steps that raised since the last successful one.
         on_step: called for each step, on the thread that runs it; must not raise.
+        on_delivered: called when the tokens of a step were delivered, before its guesses are waited
+            for; must not raise.
     """
 
     def __init__(
@@ -93,6 +95,7 @@ class EngineCore:
         self.clock = clock
         self.failures_in_a_row = 0
         self.on_step: OnStep | None = None
+        self.on_delivered: Callable[[], None] | None = None
         self._eos = frozenset(eos_token_ids)
         self._scheduler = Scheduler(
             KVCache(backend.num_slots, backend.max_length),
@@ -161,7 +164,10 @@ class EngineCore:
         self._count_step(plan, took_s)
         if self.on_step is not None:
             self.on_step(plan, before, now_s)
-        if self._distribute(plan, predicted, now_s, took_s):
+        goes_on = self._distribute(plan, predicted, now_s, took_s)
+        if self.on_delivered is not None:
+            self.on_delivered()
+        if goes_on:
             self._expect(plan)
 
     def recover(self, *, is_device: bool = False) -> None:
