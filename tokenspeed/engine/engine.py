@@ -227,7 +227,7 @@ class Engine:
         return True
 
     def _hand_over(self) -> None:
-        """Hand results to their event loops, to each at once: waking one costs more than a step."""
+        """Hand results to their event loops, to each all at once: waking one takes microseconds."""
         if not self._results:
             return
         results, self._results = self._results, {}
