@@ -222,8 +222,9 @@ class Scheduler:
             return None
         if len(known) == 1:
             return known[0]
-        pairs = np.concatenate(known).view(np.int64)  # each one number: pairs sort slowly
-        return np.unique(pairs).view(np.int32).reshape(-1, 2)
+        pairs = np.ascontiguousarray(np.concatenate(known))
+        # Each pair as one number: `unique` sorts pairs ten times as slowly.
+        return np.unique(pairs.view(np.int64)).view(np.int32).reshape(-1, 2)
 
     def _may_admit(self) -> bool:
         return len(self.waiting) > 0 and self.cache.num_free > 0
