@@ -45,7 +45,7 @@ PREFETCH_BYTES = 512  # of each weight row, in models of up to AHEAD_BYTES
 
 
 class Events(NamedTuple):
-    """When the results of a step are there: its tokens, and what is guessed behind them."""
+    """When one half of the results is there: a step's tokens, and what is guessed behind them."""
 
     chosen: torch.cuda.Event
     guessed: torch.cuda.Event
@@ -93,13 +93,11 @@ class CudaBackend:
         self.device, self._on_gpu = self.memory.device, weights.embedding.is_cuda
         self.persistent = self._make_persistent(persistent)
         self._launch_ahead = launch_ahead
-        self._hold = self.memory.hold.numpy()  # may be asked for when all else is given back
+        self._host = self.memory.host  # `hold` may be asked for when all else is given back
         self._ahead = StepsAhead()
-        # Of the steps that were launched and are not finished: their halves of the results.
-        self._begun: deque[tuple[int, Events | None]] = deque()
+        self._begun: deque[int] = deque()  # halves of the results, of steps that are not finished
         self._parity = self._turn = 0
         self._read = 0  # the half of the step that was finished last
-        self._events: Events | None = None  # of that step
         # The numbers of exchanges do not repeat within days.
         self._max_turn = (1 << 31) // max(2, self.memory.member.group.exchanges) - 2
         self._graphs: dict[int, torch.cuda.CUDAGraph] = {}
@@ -108,6 +106,7 @@ class CudaBackend:
         if self._on_gpu:
             with torch.cuda.device(self.device):
                 self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+                self._events = [_make_events() for _ in range(2)]  # of each half
                 self._start(persistent)
 
     def _make_persistent(self, wanted: bool | None) -> "PersistentStep | None":
@@ -205,7 +204,7 @@ class CudaBackend:
 
     def may_follow(self, rows: int) -> bool:
         """Return whether a step of so many rows may be launched behind one that is not read yet."""
-        return self._launch_ahead and not self._hold[0] and self._ahead_width(rows) is not None
+        return self._launch_ahead and not self._host.hold[0] and self._ahead_width(rows) is not None
 
     def follow(self, rows: int) -> None:
         """Launch the step that decodes the rows of the last one on, if it does not turn out void.
@@ -236,9 +235,9 @@ class CudaBackend:
 
     def finish(self, outputs: int) -> NDArray[np.int32]:
         """Wait for the first step that was begun and not finished, and return its tokens."""
-        self._read, self._events = self._begun.popleft()
-        if self._events is not None:
-            self._events.chosen.synchronize()
+        self._read = self._begun.popleft()
+        if self._on_gpu:
+            self._events[self._read].chosen.synchronize()
         return self.memory.read(self._read, outputs)
 
     @property
@@ -250,13 +249,13 @@ class CudaBackend:
         """Wait for the guesses of the step that was finished last, and return them."""
         mtp = self.memory.mtp
         assert mtp is not None
-        if self._events is not None:
-            self._events.guessed.synchronize()
+        if self._on_gpu:
+            self._events[self._read].guessed.synchronize()
         return mtp.read(self._read, outputs)
 
     def has_ended(self) -> bool:
         """Return whether the step behind the one that was finished last is void."""
-        return bool(self.memory.ended[self._read])
+        return bool(self._host.ended[self._read])
 
     def drop(self) -> None:
         """Do not wait for what was launched: nobody wants its results."""
@@ -264,7 +263,7 @@ class CudaBackend:
 
     def hold(self, is_held: bool) -> None:
         """Let no step begin before it is asked for, or again let it; see `Backend.hold`."""
-        self._hold[0] = int(is_held)
+        self._host.hold[0] = int(is_held)
 
     def step(self, batch: Step) -> NDArray[np.int32]:
         """Run one step; see `Backend.step`."""
@@ -416,28 +415,25 @@ class CudaBackend:
         """Give the next step its half of the results and its number, or those of another GPU."""
         self._parity = 1 - self._parity if parity is None else parity
         self._turn = self._turn % self._max_turn + 1 if turn is None else turn
-        self.memory.ended[self._parity] = 0
+        self._host.ended[self._parity] = 0
 
     def _launch(self, width: int) -> None:
         """Launch what was uploaded, or what the last step left to the one behind it."""
-        events = None
         if self._on_gpu:
+            events = self._events[self._parity]
             self._graphs[width].replay()
-            chosen = guessed = _event_here()
+            events.chosen.record(self._stream)
             if self.guesses:
                 self._guess_graphs[width].replay()
-                guessed = _event_here()
-            events = Events(chosen, guessed)
+                events.guessed.record(self._stream)
         else:
             self._run(width, self.launch)
             self._run_guess(width, self.launch)
-        self._begun.append((self._parity, events))
+        self._begun.append(self._parity)
 
 
-def _event_here() -> torch.cuda.Event:
-    event = torch.cuda.Event()  # type: ignore[no-untyped-call]
-    event.record()
-    return event
+def _make_events() -> Events:
+    return Events(torch.cuda.Event(), torch.cuda.Event())  # type: ignore[no-untyped-call]
 
 
 def persistent_rows(weights: Weights, wanted: bool | None, ranks: int = 1) -> int:

@@ -6,6 +6,7 @@ they are; does not know in which order kernels run.
 """
 
 from copy import copy
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -68,6 +69,14 @@ class RowFields(NamedTuple):
     counts: Any
 
 
+class HostWords(NamedTuple):
+    """Pinned memory as arrays: an element of a tensor takes microseconds to read or write."""
+
+    chosen: NDArray[np.int32]
+    ended: NDArray[np.int32]
+    hold: NDArray[np.int32]
+
+
 class StepMemory:
     """All memory of a backend but the weights.
 
@@ -84,6 +93,7 @@ class StepMemory:
         member: the place among GPUs that share the model.
         chosen: [2, max_step_tokens] int32, ended: [2], pinned; written by `select`.
         hold: [1] int32, pinned; read by `select`.
+        host: the same three as the host reads and writes them.
         cache: [2, layers, slots, kv_heads, max_length, head_dim], k and v; the MTP layer's is last.
         cos, sin: [ropes, max_length, head_dim / 2] float32.
         hidden: [rows, hidden_size] float32. scaled: the same in the dtype of rows.
@@ -118,6 +128,8 @@ class StepMemory:
         self.chosen = torch.zeros(2, padded, dtype=torch.int32, pin_memory=pinned)
         self.ended = torch.zeros(2, dtype=torch.int32, pin_memory=pinned)
         self.hold = torch.zeros(1, dtype=torch.int32, pin_memory=pinned)
+        host_tensors = (self.chosen, self.ended, self.hold)
+        self.host = HostWords(*(tensor.numpy() for tensor in host_tensors))
         counts = 32 * COUNT_STRIDE
         self.launched = torch.ones(counts, dtype=torch.int32, device=device)  # empty words say 0
         self.begin = Begin(self.num_rows, self.num_outputs, self.num_tiles, void, before, self.turn)
@@ -208,7 +220,7 @@ class StepMemory:
 
     def read(self, parity: int, count: int) -> NDArray[np.int32]:
         """Return the first `count` tokens of one half of the results."""
-        return self.chosen[parity, :count].numpy().copy()
+        return self.host.chosen[parity, :count].copy()
 
     def copy_slot(self, source: int, target: int, length: int) -> None:
         """Copy the first `length` positions of one slot to another."""
@@ -241,6 +253,7 @@ class MtpMemory:
         joined = 2 * memory.model.hidden_size
         self.joined = torch.zeros(rows, joined, dtype=memory.scaled.dtype, device=device)
         self.guessed = torch.zeros_like(memory.chosen, pin_memory=memory.chosen.is_pinned())
+        self._places: NDArray[np.int32] = self.guessed.numpy()
         lines = torch.zeros(8, max(rows, MAX_STOPS), dtype=torch.int32, device=device)
         chosen, positions, no_drafts, no_biases, guesses, counts, stops, words = lines
         no_drafts.fill_(NO_DRAFT)
@@ -261,7 +274,7 @@ class MtpMemory:
 
     def read(self, parity: int, count: int) -> NDArray[np.int32]:
         """Return the first `count` guesses of the step with this half of the results."""
-        return self.names[self.guessed[1 - parity, :count].numpy()]
+        return self.names[self._places[1 - parity, :count]]
 
     @property
     def nbytes(self) -> int:
@@ -300,6 +313,7 @@ def step_widths(max_step_tokens: int) -> list[int]:
     return [w for w in widths if w < max_step_tokens] + [max_step_tokens]
 
 
+@cache
 def step_width(rows: int, max_step_tokens: int) -> int:
     """Return the width that a step of so many rows runs at.
 

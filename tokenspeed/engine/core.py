@@ -12,7 +12,7 @@ from typing import Final
 
 from tokenspeed.backends import Backend
 from tokenspeed.engine.kv_cache import KVCache
-from tokenspeed.engine.request import Completion, Request, Sequence
+from tokenspeed.engine.request import Completion, Request, Rows, Sequence
 from tokenspeed.engine.scheduler import Plan, Scheduler
 from tokenspeed.errors import EngineStopped, RequestTooLong
 
@@ -78,6 +78,8 @@ class EngineCore:
     Attributes:
         failures_in_a_row: steps that raised since the last successful one.
         on_step: called for each step, on the thread that runs it; must not raise.
+        on_delivered: called when the tokens of a step were delivered, before its guesses are waited
+            for; must not raise.
     """
 
     def __init__(
@@ -93,6 +95,7 @@ class EngineCore:
         self.clock = clock
         self.failures_in_a_row = 0
         self.on_step: OnStep | None = None
+        self.on_delivered: Callable[[], None] | None = None
         self._eos = frozenset(eos_token_ids)
         self._scheduler = Scheduler(
             KVCache(backend.num_slots, backend.max_length),
@@ -101,7 +104,7 @@ class EngineCore:
         )
         self._deliver: dict[Sequence, Deliver] = {}
         self._ended_s = 0.0  # when the last step did
-        self._in_step: list[Sequence] = []  # those with rows in the step under way
+        self._in_step: list[tuple[Sequence, Rows]] = []  # of the step under way
         self._partials: dict[Hashable, Sequence] = {}  # by key: what a newer request supersedes
         self._stats = EngineStats(
             num_slots=backend.num_slots,
@@ -148,7 +151,7 @@ class EngineCore:
         plan = self._scheduler.plan(self.clock())
         if plan is None:
             return
-        self._in_step = [sequence for sequence, _ in plan.parts]
+        self._in_step = plan.parts
         before = self.clock()
         predicted = self.backend.step(plan.batch).tolist()
         now_s = self.clock()
@@ -156,19 +159,16 @@ class EngineCore:
             before = self._ended_s
         self._ended_s = now_s
         self._in_step, self.failures_in_a_row = [], 0
-        self._scheduler.observe(plan, now_s - before)
-        self._count(
-            steps=1,
-            rows=len(plan.batch.tokens),
-            live_rows=plan.num_live_rows,
-            busy_s=now_s - before,
-        )
-        weight = 1 / min(self._stats.steps, 100)
-        self._stats.recent_step_s += weight * (now_s - before - self._stats.recent_step_s)
+        took_s = now_s - before
+        self._scheduler.observe(plan, took_s)
+        self._count_step(plan, took_s)
         if self.on_step is not None:
             self.on_step(plan, before, now_s)
-        self._distribute(plan, predicted, now_s, now_s - before)
-        self._expect(plan)
+        goes_on = self._distribute(plan, predicted, now_s, took_s)
+        if self.on_delivered is not None:
+            self.on_delivered()
+        if goes_on:
+            self._expect(plan)
 
     def recover(self, *, is_device: bool = False) -> None:
         """Go on after a step that raised: try its sequences again, each in a step of its own.
@@ -186,7 +186,7 @@ class EngineCore:
         """
         self._count(failures=1)
         self.failures_in_a_row += 1
-        suspects, self._in_step = self._in_step, []
+        suspects, self._in_step = [sequence for sequence, _ in self._in_step], []
         if not suspects:
             suspects = list(self._scheduler.running)
             self._scheduler.restart_running()
@@ -250,24 +250,26 @@ class EngineCore:
         if not new.request.is_final:
             self._partials[key] = new
 
-    def _distribute(self, plan: Plan, predicted: list[int], now_s: float, took_s: float) -> None:
-        at = 0
+    def _distribute(self, plan: Plan, predicted: list[int], now_s: float, took_s: float) -> bool:
+        """Hand out the tokens of a step; return whether any of its sequences goes on."""
+        goes_on, at = False, 0
         for sequence, rows in plan.parts:
-            tokens = sequence.advance(rows, predicted[at : at + len(rows.drafts)])
-            at += len(rows.drafts)
+            end = at + len(rows.drafts)
+            tokens, at = sequence.advance(rows, predicted[at:end]), end
             sequence.compute_s += took_s
             if rows.drafts and sequence.first_token_s is None:
                 sequence.first_token_s = now_s
             self._scheduler.cache.hold(sequence.slot, sequence.tokens, sequence.computed)
             if sequence.finish_reason:
                 self._end(sequence, sequence.finish_reason, tokens)
-            elif tokens:
+                continue
+            goes_on = True
+            if tokens:
                 self._deliver[sequence](tokens, None)
+        return goes_on
 
     def _expect(self, plan: Plan) -> None:
         """Hand out what the backend guesses, which is there later than the tokens."""
-        if all(sequence.finish_reason for sequence, _ in plan.parts):
-            return  # nobody waits for it
         guessed = self.backend.guessed
         if guessed is None:
             return
@@ -293,6 +295,14 @@ class EngineCore:
         self._scheduler.remove(sequence)
         if self._partials.get(sequence.request.key) is sequence:
             del self._partials[sequence.request.key]
+
+    def _count_step(self, plan: Plan, took_s: float) -> None:
+        stats = self._stats
+        stats.steps += 1
+        stats.rows += len(plan.batch.tokens)
+        stats.live_rows += plan.num_live_rows
+        stats.busy_s += took_s
+        stats.recent_step_s += (took_s - stats.recent_step_s) / min(stats.steps, 100)
 
     def _count(self, **increments: float) -> None:
         for name, increment in increments.items():

@@ -24,6 +24,9 @@ logger = logging.getLogger("tokenspeed.engine")
 MAX_FAILURES: Final = 6  # in a row before a new backend is made; as many again, and it is given up
 LOST_COUNTS: Final = 3  # failures: a device that does not answer takes seconds to say so
 
+Result = tuple[Deliver, tuple[int, ...], Completion | EngineStopped | None]
+"""(deliver, new tokens, how it ended or None): what an event loop has to deliver."""
+
 
 @dataclass(frozen=True)
 class EngineHealth:
@@ -74,7 +77,9 @@ class Engine:
             read_bytes_per_s=read_bytes_per_s,
             clock=clock,
         )
+        self._core.on_delivered = self._hand_over
         self._inbox: list[tuple[Sequence, Deliver] | Sequence] = []  # a bare Sequence: cancel it
+        self._results: dict[asyncio.AbstractEventLoop, list[Result]] = {}  # not handed over yet
         self._wake = threading.Condition()
         self._stopping = False
         self._thread = threading.Thread(target=self._loop, name="tokenspeed-engine", daemon=True)
@@ -113,10 +118,7 @@ class Engine:
         def deliver_there(
             tokens: tuple[int, ...], ending: Completion | EngineStopped | None
         ) -> None:
-            try:
-                loop.call_soon_threadsafe(deliver, tokens, ending)
-            except RuntimeError:  # the loop was closed while the step ran: nobody listens
-                logger.debug("result dropped, its event loop is closed")
+            self._results.setdefault(loop, []).append((deliver, tokens, ending))
 
         return Generation(self, self._enqueue(request, deliver_there))
 
@@ -190,32 +192,50 @@ class Engine:
     # Everything below runs on the engine's thread.
 
     def _loop(self) -> None:
+        is_open = True
+        while is_open:
+            is_open = self._run_once()
+            self._hand_over()
+
+    def _run_once(self) -> bool:
+        """Take in what came, and run a step; return whether to go on."""
         core = self._core
-        while True:
-            with self._wake:
-                while not (self._inbox or self._stopping or core.has_work):
-                    self._wake.wait()
-                inbox, self._inbox = self._inbox, []
-                if inbox:
-                    self.backend.hold(False)
-                stopping = self._stopping
-            for item in inbox:
-                self._take_in(item)
-            if stopping:
-                core.fail(EngineStopped("the engine was closed"))
-                return
-            if self._is_given_up:
-                core.fail(EngineStopped("the backend fails again and again; it was given up"))
-                continue
-            self._step_began_s = self.clock()
+        with self._wake:
+            while not (self._inbox or self._stopping or core.has_work):
+                self._wake.wait()
+            inbox, self._inbox = self._inbox, []
+            if inbox:
+                self.backend.hold(False)
+            stopping = self._stopping
+        for item in inbox:
+            self._take_in(item)
+        if stopping:
+            core.fail(EngineStopped("the engine was closed"))
+            return False
+        if self._is_given_up:
+            core.fail(EngineStopped("the backend fails again and again; it was given up"))
+            return True
+        self._step_began_s = self.clock()
+        try:
+            core.step()
+        except BaseException as exc:
+            # One broken step must not end the service; SystemExit would end only this thread.
+            logger.exception("step failed")
+            self._recover(exc)
+        finally:
+            self._step_began_s = None
+        return True
+
+    def _hand_over(self) -> None:
+        """Hand results to their event loops, to each all at once: waking one takes microseconds."""
+        if not self._results:
+            return
+        results, self._results = self._results, {}
+        for loop, own in results.items():
             try:
-                core.step()
-            except BaseException as exc:
-                # One broken step must not end the service; SystemExit would end only this thread.
-                logger.exception("step failed")
-                self._recover(exc)
-            finally:
-                self._step_began_s = None
+                loop.call_soon_threadsafe(_deliver_all, loop, own)
+            except RuntimeError:  # the loop was closed while the step ran: nobody listens
+                logger.debug("results dropped, their event loop is closed")
 
     def _take_in(self, item: tuple[Sequence, Deliver] | Sequence) -> None:
         if isinstance(item, Sequence):
@@ -264,6 +284,14 @@ class Engine:
             else:
                 return
         self._is_given_up = True
+
+
+def _deliver_all(loop: asyncio.AbstractEventLoop, results: list[Result]) -> None:
+    for deliver, tokens, ending in results:
+        try:
+            deliver(tokens, ending)
+        except Exception as exc:  # as if the loop had called each: the others get theirs
+            loop.call_exception_handler({"message": "result not taken", "exception": exc})
 
 
 class Generation:

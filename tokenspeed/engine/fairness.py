@@ -49,4 +49,4 @@ class FairShares:
 
     def is_over(self, client: Hashable) -> bool:
         """Whether a client has had so much that others go first."""
-        return self.debt_s(client) > ALLOWANCE_S
+        return self._used_s.get(client, 0.0) - self._clock_s > ALLOWANCE_S

@@ -48,11 +48,8 @@ class KVCache:
     def __init__(self, num_slots: int, max_length: int) -> None:
         self.max_length = max_length
         self.slots = [Slot() for _ in range(num_slots)]
+        self.num_free = num_slots
         self._clock = 0
-
-    @property
-    def num_free(self) -> int:
-        return sum(not slot.in_use for slot in self.slots)
 
     def acquire(
         self, tokens: list[int], key: Hashable = None, best: tuple[int, int] | None = None
@@ -78,6 +75,7 @@ class KVCache:
             fork_from, reused = other, available
         slot = self.slots[target]
         slot.in_use, slot.key = True, key
+        self.num_free -= 1
         slot.tokens, slot.length = list(tokens[:reused]), reused
         self._touch(slot)
         return Lease(target, reused, fork_from)
@@ -86,6 +84,8 @@ class KVCache:
         """Return the slot that holds the longest prefix of `tokens`, and that prefix's length."""
         found, available = 0, -1
         for i, slot in enumerate(self.slots):
+            if slot.length <= available:
+                continue
             length = slot.match(tokens)
             if length > available:
                 found, available = i, length
@@ -109,6 +109,7 @@ class KVCache:
         slot = self.slots[index]
         assert slot.in_use, f"slot {index} is not in use"
         slot.in_use = False
+        self.num_free += 1
         self._touch(slot)
 
     def forget(self) -> None:

@@ -7,6 +7,7 @@ import math
 from collections.abc import Hashable
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,8 +88,7 @@ class Completion:
     total_ms: float = 0.0
 
 
-@dataclass(frozen=True)
-class Rows:
+class Rows(NamedTuple):
     """A sequence's part of one step: consecutive tokens of its slot, the last ones answered.
 
     An answered row is one whose prediction of the next token is used.
@@ -130,6 +130,7 @@ class Sequence:
     started_s: float | None = None
     first_token_s: float | None = None
     compute_s: float = 0.0
+    _full_at: int = 0  # as many `tokens` as there may be
     _stops: NDArray[np.int32] | None = None  # of `refuted` as it is
     _last_answer: int = -1  # of the last step: its last prediction that was used
     failures_alone: int = 0  # steps of its own that raised since it last made progress
@@ -140,6 +141,7 @@ class Sequence:
         self.waiting_since_s = min(self.waiting_since_s, self.arrival_s)
         self.tokens = [*request.prompt, *request.forced]
         self.draft = list(request.draft)
+        self._full_at = len(request.prompt) + request.max_new_tokens
         if len(request.forced) >= request.max_new_tokens:
             self.finish_reason = "length"
 
@@ -206,15 +208,28 @@ class Sequence:
         missing = self.tokens[self.computed : self.computed + max_rows]
         if len(missing) < self.missing:
             return Rows(missing, self.computed, [])
-        room = self.request.max_new_tokens - self.num_output - 1
-        width = min(max_rows - len(missing), room, MAX_DRAFT_TOKENS)
-        if self.guess is not None and not self.draft and len(missing) < max_rows:
+        if not self.draft:
+            if self.guess is None or len(missing) == max_rows:
+                return Rows(missing, self.computed, [NO_DRAFT])
             # Also where only one token may follow: so all steps that follow each other are alike.
             drafts = [self.guess, NO_DRAFT]
             return Rows([*missing, self.guess], self.computed, drafts, is_guess=True)
+        room = self._full_at - len(self.tokens) - 1
+        width = min(max_rows - len(missing), room, MAX_DRAFT_TOKENS)
         draft = self.draft[: max(width, 0)]
         following = self.draft[len(draft) : len(draft) + 1] or [NO_DRAFT]
         return Rows([*missing, *draft], self.computed, [*draft, *following])
+
+    def decodes_on(self, before: Rows) -> bool:
+        """Whether its next rows are of the kind of these, for which it had `stops`.
+
+        Its next `stops`, if it has any, are then the same.
+        """
+        return (
+            self.missing == 1
+            and (self.guess is not None) == before.is_guess
+            and self._stops is not None  # since then no draft was refuted or offered again
+        )
 
     def advance(self, rows: Rows, predicted: Seq[int]) -> tuple[int, ...]:
         """Take in what a step predicted.
@@ -229,18 +244,12 @@ class Sequence:
         if not rows.drafts:
             self.computed += len(rows.tokens)
             return ()
-        before = len(self.tokens)
-        held = before
+        before = held = len(self.tokens)
+        accepted = self.accepted
         self.guess, self._last_answer = None, -1
-        if not rows.is_guess:
-            self.draft_tokens += len(rows.drafts) - (rows.drafts[-1] == NO_DRAFT)
         for token, expected in zip(predicted, rows.drafts, strict=True):
-            accepted = self.accepted
             self._append(token)
             self._last_answer += 1
-            self.guessed += self._last_answer > 0 and rows.is_guess
-            if rows.is_guess:  # behind a guess, an old draft may be on offer again
-                self.draft_tokens += self.accepted - accepted
             # A draft that is on offer again has a favour that the row of a guess did not give it.
             is_unfavoured = rows.is_guess and bool(self.draft) and self.request.bias > 0
             if token != expected or is_unfavoured:
@@ -248,6 +257,11 @@ class Sequence:
             held = len(self.tokens)
             if self.finish_reason:
                 break
+        if rows.is_guess:
+            self.guessed += self._last_answer
+            self.draft_tokens += self.accepted - accepted  # an old draft may be on offer again
+        else:
+            self.draft_tokens += len(rows.drafts) - (rows.drafts[-1] == NO_DRAFT)
         # Rows after the first difference are in the slot too, but belong to another text; and the
         # last prediction may have confirmed a draft token for which there was no row.
         self.computed = min(held, rows.start + len(rows.tokens))
@@ -275,7 +289,7 @@ class Sequence:
         ):
             return None
         most = 2 if rows.is_guess else 1  # tokens that the step may add
-        if self.num_output + most >= self.request.max_new_tokens:
+        if len(self.tokens) + most >= self._full_at:
             return None
         if self._stops is None:
             old, width = self.refuted, self.request.resync
@@ -287,7 +301,7 @@ class Sequence:
         return self._stops
 
     def _append(self, token: int) -> None:
-        is_accepted = self.draft[:1] == [token]
+        is_accepted = bool(self.draft) and self.draft[0] == token
         if is_accepted:
             self.draft.pop(0)
             self.accepted += 1
@@ -299,9 +313,9 @@ class Sequence:
             self.finish_reason = "stop"
             return
         self.tokens.append(token)
-        if not is_accepted:
+        if self.refuted and not is_accepted:
             self._resync()
-        if self.num_output >= self.request.max_new_tokens:
+        if len(self.tokens) >= self._full_at:
             self.finish_reason = "length"
 
     def _resync(self) -> None:

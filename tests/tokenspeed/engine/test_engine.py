@@ -170,6 +170,31 @@ async def test_tokens_stream_as_they_become_sure(engine: Engine, alone: Engine) 
     assert completion.total_ms >= completion.first_token_ms >= completion.queue_ms >= 0
 
 
+async def test_one_that_cannot_take_its_results_keeps_no_other_from_its_own(
+    tiny_model: Path,
+) -> None:
+    """Results of one step are handed to an event loop together."""
+    engine, loop = make_engine(tiny_model, eos=()), asyncio.get_running_loop()
+    raised, parts = list[BaseException](), list[tuple[int, ...]]()
+    loop.set_exception_handler(lambda _, context: raised.append(context["exception"]))
+    ended = loop.create_future()
+
+    def broken(tokens: tuple[int, ...], ending: Completion | EngineStopped | None) -> None:
+        raise RuntimeError(f"{len(tokens)}, {ending is not None}")
+
+    def whole(tokens: tuple[int, ...], ending: Completion | EngineStopped | None) -> None:
+        parts.append(tokens)
+        if ending is not None:
+            ended.set_result(ending)
+
+    engine.submit(Request((5, 6), max_new_tokens=4), broken)
+    engine.submit(Request((7, 8), max_new_tokens=9), whole)
+    ending = await ended
+    engine.close()
+    assert tuple(token for tokens in parts for token in tokens) == ending.tokens
+    assert [str(error) for error in raised] == ["1, False"] * 3 + ["1, True"]
+
+
 async def test_a_newer_request_supersedes_and_inherits(tiny_model: Path) -> None:
     engine = make_engine(tiny_model, eos=())
     old = TokenStream(engine.submit, Request((5, 6, 7), key="segment", max_new_tokens=80))

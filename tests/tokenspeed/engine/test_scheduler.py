@@ -611,3 +611,74 @@ def test_a_step_says_when_the_next_one_is_another() -> None:
     assert decode(scheduler) == [[ANY_TOKEN, 0]]
     scheduler.alone.add(first)
     assert decode(scheduler) is None
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    requests=st.lists(
+        st.tuples(st.integers(1, 4), st.sampled_from([0.1, 0.6, 9.0]), st.integers(5, 30)),
+        min_size=2,
+        max_size=8,
+    ),
+    arrivals=st.lists(st.integers(0, 6), min_size=8, max_size=8),
+    drafts=st.lists(st.lists(st.integers(1, 4), max_size=8) | st.just([]), min_size=8, max_size=8),
+    cancelled=st.integers(0, 30),
+    guesses=st.sampled_from([0, 1, 3]),
+    room=st.integers(2, 16),
+    row_s=st.sampled_from([0.0, 0.001, 0.01]),
+)
+def test_a_step_that_goes_on_is_the_one_that_would_be_chosen_anew(
+    requests: list[tuple[int, float, int]],
+    arrivals: list[int],
+    drafts: list[list[int]],
+    cancelled: int,
+    guesses: int,
+    room: int,
+    row_s: float,
+) -> None:
+    """Same rows of the same sequences, whatever else waits, ends, is guessed or is offered again.
+
+    Args:
+        requests: of each the length of its prompt, its deadline and its longest output.
+        cancelled: the step behind which one is. guesses: of so many predictions one is guessed; 0:
+            none.
+    """
+
+    def spoken(position: int) -> int:
+        return (position // 3 * 5 + position) % 4 + 1 if position < 20 else 0
+
+    def run(is_anew: bool) -> list[Any]:
+        scheduler = Scheduler(KVCache(6, 64), max_step_tokens=room, max_step_s=0.05)
+        found: list[Any] = []
+        for step in range(60):
+            now_s = step * 0.02
+            for i, (prompt, deadline_s, most) in enumerate(requests):
+                if arrivals[i] == step:
+                    tokens = (100 + i, *range(2, prompt + 1))
+                    request = Request(tokens, (), tuple(drafts[i]), 0.0, most, deadline_s, client=i)
+                    scheduler.add(Sequence(request, frozenset([0])))
+            scheduler.admit(now_s)
+            if is_anew:
+                scheduler._last = None
+            plan = scheduler.plan(now_s)
+            if plan is None:
+                continue
+            batch, rows = plan.batch, {s.request.client: rows for s, rows in plan.parts}
+            columns = (batch.tokens, batch.slots, batch.positions)
+            by_row = sorted(zip(*(column.tolist() for column in columns), strict=True))
+            stops = None if batch.stops is None else batch.stops.tolist()
+            found.append((rows, by_row, len(batch.outputs), stops, plan.num_live_rows))
+            assert batch.drafts.tolist() == [d for _, each in plan.parts for d in each.drafts]
+            scheduler.observe(plan, 0.001 + row_s * len(batch.tokens) * (1 + step // 10))
+            first = scheduler.running[0]
+            for s, each in plan.parts:
+                start = each.start + len(each.tokens) - len(each.drafts)
+                following = [spoken(start + at) for at in range(len(each.drafts) + 1)]
+                s.advance(each, following[:-1])
+                if guesses:
+                    s.expect([token if step % guesses == 0 else 9 for token in following[1:]])
+                if s.finish_reason or (step == cancelled and s is first):
+                    scheduler.remove(s)
+        return found
+
+    assert run(False) == run(True)
