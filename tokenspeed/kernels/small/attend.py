@@ -25,6 +25,7 @@ from tokenspeed.kernels.small.products import (
     pick,
     places,
     put_row,
+    square_sum,
     unit_words,
     wait_hidden,
 )
@@ -44,6 +45,7 @@ _WIDE_B = gl.constexpr(gl.DotOperandLayout(1, _wide, k_width=2))
 _WIDE_ROWS = gl.constexpr(gl.SliceLayout(1, _wide))
 _POSITIONS = gl.constexpr(gl.BlockedLayout([1, 8], [4, 8], [8, 1], [1, 0]))
 _COLUMNS = gl.constexpr(gl.SliceLayout(0, _POSITIONS))
+_LINES = gl.constexpr(gl.BlockedLayout([1], [32], [8], [0]))
 _PAIRS = gl.constexpr(gl.BlockedLayout([1, 2], [32, 1], [8, 1], [1, 0]))
 _PAIR = gl.constexpr(gl.SliceLayout(1, _PAIRS))
 # [query heads, blocks, positions]: a row's in one warp, all of its blocks in each thread.
@@ -74,17 +76,23 @@ def multiply_qkv(memory, PLAN: gl.constexpr):
 
 
 @gluon.jit
-def put_heads(v, first_head, angle, inverse, work, memory):
-    """Rotate two heads [PANEL], of which a second one behind queries is a value, and write them.
-
-    first_head: of the program's. angle: of the row in the tables. inverse: 1 / rms.
-    """
-    dtype: gl.constexpr = memory.heads.dtype
+def load_angles(first_head, position, work):
+    """Load cosine and sine of each pair of two heads, [PANEL / 2] each; values do not turn."""
     pair = gl.arange(0, PANEL // 2, _PAIR)
     rotates = first_head * HALF_DIM + pair < (GROUP + 1) * HALF_DIM
-    at = angle + pair % HALF_DIM
+    at = position * HALF_DIM + pair % HALF_DIM
     cos = gl.load(work.tables.cos + at, mask=rotates, other=1.0)
-    sin = gl.load(work.tables.sin + at, mask=rotates, other=0.0)
+    return cos, gl.load(work.tables.sin + at, mask=rotates, other=0.0)
+
+
+@gluon.jit
+def put_heads(v, first_head, angles, inverse, memory):
+    """Rotate two heads [PANEL] and write them to shared memory.
+
+    first_head: of the program's. angles: of `load_angles`. inverse: 1 / rms.
+    """
+    dtype: gl.constexpr = memory.heads.dtype
+    cos, sin = angles
     pairs = gl.convert_layout(gl.reshape(v * inverse, [PANEL // 2, 2]), _PAIRS)
     first, second = gl.split(pairs)
     one = narrow(first * cos - second * sin, dtype)
@@ -177,6 +185,26 @@ def attend_head(k_ptr, v_ptr, k, v, last, memory, PLAN: gl.constexpr):
 
 
 @gluon.jit
+def prefetch_part(w_out, kv_head, K: gl.constexpr, PLAN: gl.constexpr):
+    """Ask for this program's columns of a layer's out into the L2: later they are waited for."""
+    UNITS: gl.constexpr = GROUP * HEAD_DIM // 64
+    UNIT_LINES: gl.constexpr = PANEL * WORDS * 2 // 128  # of a panel
+    LINES: gl.constexpr = PLAN.hidden // PANEL * UNITS * UNIT_LINES
+    i = gl.arange(0, LINES, _LINES)
+    unit = kv_head * UNITS + i // UNIT_LINES % UNITS
+    block = i // (UNIT_LINES * UNITS) * (K // 64) + unit
+    at = w_out + (block * (PANEL * WORDS) + i % UNIT_LINES * 64)
+    gl.inline_asm_elementwise(
+        "prefetch.global.L2 [$1]; mov.u32 $0, 0;",
+        "=r,l",
+        [at],
+        dtype=gl.int32,
+        is_pure=False,
+        pack=1,
+    )
+
+
+@gluon.jit
 def attend_layers(w_qkv, kv_head, work, first, memory, PLAN: gl.constexpr):
     """Run this program's part of every layer."""
     HIDDEN: gl.constexpr = PLAN.hidden
@@ -187,6 +215,7 @@ def attend_layers(w_qkv, kv_head, work, first, memory, PLAN: gl.constexpr):
     send_qkv(w_qkv, kv_head, 0, memory, PLAN)
     last = gl.load(work.places.positions)
     slot = gl.load(work.places.slots).to(gl.int64)
+    angles, upper_angles = load_angles(0, last, work), load_angles(GROUP, last, work)
     row = gl.arange(0, PANEL, TALL_ROWS)
     out_row = gl.arange(0, HIDDEN, TALL_ROWS)
     channel = places(UNITS, 1)
@@ -198,7 +227,9 @@ def attend_layers(w_qkv, kv_head, work, first, memory, PLAN: gl.constexpr):
         scales = work.matrices.qkv_scale + (layer * KV_HEADS + kv_head) * (PANELS * PANEL)
         scale = gl.load(scales + row)
         upper_scale = gl.load(scales + (PANEL + row))
+        w_out = work.matrices.out + layer.to(gl.int64) * (HIDDEN * ATTENDED // 2)
         out_scale = gl.load(work.matrices.out_scale + (layer * HIDDEN + out_row))
+        prefetch_part(w_out, kv_head, ATTENDED, PLAN)
         head_at = ((slot + layer * PLAN.slot_count) * KV_HEADS + kv_head) * (PLAN.max_length * HEAD_DIM)
         k_ptr = work.cache.k + head_at
         v_ptr = work.cache.v + head_at
@@ -209,21 +240,20 @@ def attend_layers(w_qkv, kv_head, work, first, memory, PLAN: gl.constexpr):
             hidden = first_hidden(channel, work, PLAN)
         else:
             hidden = wait_hidden(channel, work, first + 3 * layer)
-        squares = put_row(hidden, norm, memory.x_plain)
+        put_row(hidden, norm, memory.x_plain)
         barrier()
         lower, upper = multiply_qkv(memory, PLAN)
         barrier()
         if layer + 1 < work.layers:
             send_qkv(w_qkv, kv_head, layer + 1, memory, PLAN)
         out_words = ()
-        w_out = work.matrices.out + layer.to(gl.int64) * (HIDDEN * ATTENDED // 2)
         for u in gl.static_range(OUT_UNITS):
             own = gl.arange(0, HIDDEN, A_ROWS)
             unit = own * 0 + (kv_head * OUT_UNITS + u)
             out_words += (unit_words(w_out, own, unit, ATTENDED),)  # type: ignore[assignment]
-        inverse = inverse_of(squares, PANEL, TALL_ROWS, PLAN)
-        put_heads(lower * scale, 0, last * HALF_DIM, inverse, work, memory)
-        put_heads(upper * upper_scale, GROUP, last * HALF_DIM, inverse, work, memory)
+        inverse = inverse_of(square_sum(hidden), PANEL, TALL_ROWS, PLAN)
+        put_heads(lower * scale, 0, angles, inverse, memory)
+        put_heads(upper * upper_scale, GROUP, upper_angles, inverse, memory)
         barrier()
         attend_head(k_ptr, v_ptr, k, v, last, memory, PLAN)
         acc = gl.zeros([HIDDEN, 8], gl.float32, TALL)

@@ -17,6 +17,7 @@ from tokenspeed.kernels.small.products import (
     inverse_of,
     places,
     put_row,
+    square_sum,
     wait_hidden,
 )
 
@@ -88,10 +89,10 @@ def project_head(desc, work, first, memory, PLAN: gl.constexpr):
     norm = gl.load(work.tables.norms + (2 * work.layers * HIDDEN + channel)).to(gl.float32)
     hidden = wait_hidden(channel, work, first + 3 * work.layers)
     barrier()
-    squares = put_row(hidden, norm, memory.x_plain)
+    put_row(hidden, norm, memory.x_plain)
     fence_async_shared()
     barrier()
-    inverse = inverse_of(squares, PANEL, _HEAD_ROWS, PLAN)
+    inverse = inverse_of(square_sum(hidden), PANEL, _HEAD_ROWS, PLAN)
     row = gl.arange(0, PANEL, _HEAD_ROWS)
     count = 0
     for panel in range(gl.program_id(0), PANELS, gl.num_programs(0)):

@@ -21,6 +21,7 @@ from tokenspeed.kernels.small.products import (
     pick,
     places,
     put_row,
+    square_sum,
     sum_parts,
     unit_words,
     wait_hidden,
@@ -96,13 +97,13 @@ def gate_layers(program, work, first, memory, PLAN: gl.constexpr):
             tag = channel * 0 + tag_of(first, layer, 1)
             hidden += wait_sums(work.words.parts + channel, tag, KV_HEADS, HIDDEN)
             barrier()
-            squares = put_row(hidden, norm, memory.x_plain)
-            inverse = inverse_of(squares, TILES * ROWS, LINE, PLAN)
+            put_row(hidden, norm, memory.x_plain)
             for unit in range(program, units, PLAN.gate_programs):
                 if unit > program:
                     words = load_tiles(matrix, unit * TILES, HIDDEN, TILES, PARTS)
                     scale = tile_scales(scales, unit * TILES, TILES)
-                v = multiply_tiles(words, scale, memory, TILES, PARTS, UNITS, LINE) * inverse
+                v = multiply_tiles(words, scale, memory, TILES, PARTS, UNITS, LINE)
+                v *= inverse_of(square_sum(hidden), TILES * ROWS, LINE, PLAN)
                 pairs = gl.convert_layout(gl.reshape(v, [TILES * ROWS // 2, 2]), _PAIRS)
                 gate, up = gl.split(pairs)
                 out = narrow(gated(gate, up, ACTIVATION), dtype)

@@ -106,16 +106,20 @@ def wait_hidden(at, work, tag):
 
 @gluon.jit
 def put_row(hidden, weight, x_plain):
-    """Write what a matrix reads of the hidden states [units, parts, 64], and return its squares.
+    """Write what a matrix reads of the hidden states [units, parts, 64] to shared memory.
 
     weight: of the norm, float32.
-    Returns:
-        The sum of squares, as `norm.square_sum` takes it.
     """
-    dtype: gl.constexpr = x_plain.dtype
-    x_plain.slice(0, hidden.shape[0], 0).slice(0, hidden.shape[1], 1).store(
-        narrow(hidden * weight, dtype)
-    )
+    rows = x_plain.slice(0, hidden.shape[0], 0).slice(0, hidden.shape[1], 1)
+    rows.store(narrow(hidden * weight, x_plain.dtype))
+
+
+@gluon.jit
+def square_sum(hidden):
+    """Return the sum of squares of hidden states [units, parts, 64], as `norm.square_sum` has it.
+
+    Needs all warps, so it comes behind the product, which does not wait for it.
+    """
     squares = (hidden * hidden * (1.0 / SUM_UNIT)).to(gl.int64)
     return gl.sum(gl.reshape(squares, [squares.numel]), 0)
 
