@@ -1,8 +1,7 @@
 """Runs a step of one row of a small model as one kernel, where the GPU allows it.
 
 It reads the same weights and buffers as the graph of kernels that it replaces, and gives the same
-bits; qkv it has once more, in an order of its own. Knows shapes, descriptors and the launch; the
-kernel itself is `kernels.small`.
+bits. Knows shapes, the descriptor and the launch; the kernel itself is `kernels.small`.
 """
 
 from typing import Any
@@ -34,7 +33,7 @@ from tokenspeed.model.config import ModelConfig
 
 UNIT = 64  # columns of a unit of int8 words
 MAX_UNITS = 8  # of the hidden size: what there is room for
-MAX_LAYERS = (sizes.TAGS - 1) // 3  # whose words have tags of their own
+MAX_LAYERS = sizes.TAGS // 4 - 1  # whose words have tags of their own
 DOWN_SHARE = 4  # one program of so many has tiles of down, where the GPU has too few for all
 _OPTIONS = {"num_warps": WARPS, "enable_fp_fusion": False, "launch_cooperative_grid": True}
 
@@ -83,13 +82,15 @@ def why_not_shape(config: ModelConfig, form: str) -> str | None:
         if n % PANEL:
             return f"{name} has {n} rows, no multiple of {PANEL}"
     parts = {name: split_parts(name, form, *shape) for name, shape in shapes.items()}
-    if parts["qkv"] != 1 or parts["out"] != kv_heads:
-        return "its parts of qkv and out are not those of kv heads"
-    gate, down = parts["gate_up"], parts["down"]
-    if WARPS % gate or units % gate or WARPS % down or inner % (down * UNIT):
-        return "its parts of gate_up and down are not those of warps"
-    if inner // down // UNIT > MAX_UNITS or head_block_n(config.vocab_size, hidden) != UNIT:
-        return "its rows of down or its head are too large"
+    if parts["out"] != kv_heads:
+        return "its parts of out are not those of kv heads"
+    for name in ("qkv", "gate_up", "down"):
+        if WARPS % parts[name] or shapes[name][1] % (parts[name] * UNIT):
+            return f"its {parts[name]} parts of {name} are not those of {WARPS} warps"
+    if qkv * parts["qkv"] > 2 * inner * parts["gate_up"]:
+        return "its qkv has more tiles than its gate and up"
+    if head_block_n(config.vocab_size, hidden) != UNIT:
+        return "its head is too large"
     return None
 
 
@@ -110,6 +111,7 @@ def plan_of(
         BackendUnavailable: the GPU has too few of these.
     """
     hidden, inner, kv_heads = config.hidden_size, config.intermediate_size, config.num_kv_heads
+    qkv = (config.num_heads + 2 * kv_heads) * HEAD_DIM
     gate_parts = split_parts("gate_up", "int8", 2 * inner, hidden)
     down_parts = split_parts("down", "int8", hidden, inner)
     rest = programs - kv_heads
@@ -125,6 +127,7 @@ def plan_of(
         inner=inner,
         vocab=config.vocab_size,
         kv_heads=kv_heads,
+        qkv_parts=split_parts("qkv", "int8", qkv, hidden),
         gate_parts=gate_parts,
         down_parts=down_parts,
         gate_programs=gates,
@@ -137,16 +140,6 @@ def plan_of(
         activation=config.activation,
         store_logits=store_logits,
     )
-
-
-def rows_by_kv_head(kv_heads: int) -> Tensor:
-    """Return the rows of qkv in the order of kv heads: queries, key and value of each."""
-    heads = [
-        [*range(i * GROUP, (i + 1) * GROUP), (GROUP + 0) * kv_heads + i, (GROUP + 1) * kv_heads + i]
-        for i in range(kv_heads)
-    ]
-    first = torch.tensor(heads).reshape(-1, 1) * HEAD_DIM
-    return (first + torch.arange(HEAD_DIM)).flatten()
 
 
 class SmallStep:
@@ -163,22 +156,23 @@ class SmallStep:
         self._weights, self._memory = weights, memory
         device, config = memory.device, weights.config
         self._norms = torch.stack([norm for norm in weights.norms if norm is not None])
-        order = rows_by_kv_head(config.num_kv_heads).to(device)
-        qkv = [layer.qkv.rows(order) for layer in weights.layers]
-        self._qkv = torch.cat([matrix.data for matrix in qkv])
-        self._qkv_scale = torch.cat([matrix.scale for matrix in qkv])
-        hidden = config.hidden_size
+        hidden, kv_heads = config.hidden_size, config.num_kv_heads
+
+        def zeros(count: int, dtype: torch.dtype) -> Tensor:
+            return torch.zeros(count, dtype=dtype, device=device)
+
         self._words = SmallWords(
-            count_of(memory.launched, 1),
-            torch.zeros(hidden, dtype=torch.int64, device=device),
-            torch.zeros(config.num_kv_heads * hidden, dtype=torch.int64, device=device),
-            torch.zeros(config.intermediate_size, dtype=torch.int32, device=device),
+            step=count_of(memory.launched, 1),
+            heads=zeros((GROUP + 2) * kv_heads * HEAD_DIM, torch.int32),
+            parts=zeros(kv_heads * hidden, torch.int64),
+            inner=zeros(config.intermediate_size, torch.int32),
+            hidden=zeros(hidden, torch.int64),
         )
 
     @property
     def nbytes(self) -> int:
         """Bytes of its own buffers."""
-        own = (self._norms, self._qkv, self._qkv_scale, *self._words[1:])
+        own = (self._norms, *self._words[1:])
         return sum(t.nbytes for t in own)
 
     def run(self, width: int, logits: Tensor | None = None) -> None:
@@ -210,13 +204,11 @@ class SmallStep:
             store_logits=logits is not None,
         )
         return {
-            "w_qkv": _describe(self._qkv),
             "w_head": _describe(weights.head.data),
             "matrices": Matrices(
-                *(first[name].data for name in ("out", "gate_up", "down")),
-                self._qkv_scale,
-                *(first[name].scale for name in ("out", "gate_up", "down")),
-                weights.head.scale,
+                **{name: matrix.data for name, matrix in first.items()},
+                **{f"{name}_scale": matrix.scale for name, matrix in first.items()},
+                head_scale=weights.head.scale,
             ),
             "tokens_ptr": fields.tokens,
             "places": Places(fields.slots, fields.positions),

@@ -113,7 +113,8 @@ def gate_up(
         activation: "silu" or "gelu_tanh".
         in_blocks: an int4 matrix reads out; see `blocks`.
     Raises:
-        ValueError: out does not fit the weight, K cannot be cut into the plan's parts, or blocks do not fill what a tile makes of it.
+        ValueError: out does not fit the weight, K cannot be cut into the plan's parts, or blocks
+            do not fill what a tile makes of it.
     """
     if out.shape[1] * 2 != weight.n:
         raise ValueError(f"out has {out.shape[1]} columns, expected {weight.n // 2}")

@@ -77,6 +77,8 @@ TUNED: dict[tuple[str, str, int, int, int], TileConfig] = {
     ("gate_up", "bf16", 3072, 512, 16): TileConfig(16, 128, 2, 4),
     ("down", "bf16", 512, 1536, 16): TileConfig(16, 512, 2, 3),
     # Blocks of K that are parts, see SPLIT_K.
+    ("qkv", "int8", 1024, 512, 32): TileConfig(16, 128, 2, 4),
+    ("qkv", "int8", 1024, 512, 64): TileConfig(32, 128, 2, 4),
     ("out", "int8", 512, 512, 32): TileConfig(16, 128, 2, 4),
     ("out", "int8", 512, 512, 64): TileConfig(32, 128, 2, 4),
     ("gate_up", "int8", 3072, 512, 32): TileConfig(16, 128, 2, 4),
@@ -194,8 +196,8 @@ SPLIT_K: dict[tuple[str, str, int, int], int] = {
     ("qkv", "bf16", 3072, 2048): 4,
     ("out", "bf16", 2048, 2048): 4,
     ("down", "bf16", 2048, 8192): 4,
-    ("qkv", "int8", 1024, 512): 1,
     # As `kernels.small` has them: a kv head's part of out, and what eight warps share.
+    ("qkv", "int8", 1024, 512): 4,
     ("out", "int8", 512, 512): 4,
     ("gate_up", "int8", 3072, 512): 4,
     ("down", "int8", 512, 1408): 2,

@@ -18,8 +18,9 @@ class SmallPlan(NamedTuple):
     Attributes:
         hidden, inner, vocab: sizes of the model.
         kv_heads: each with GROUP query heads, and with a program: so out has as many parts.
-        gate_parts, down_parts: parts that K of these matrices is cut into; a warp multiplies one.
-        gate_programs, down_programs: that have gate and up, and down.
+        qkv_parts, gate_parts, down_parts: parts that K of these matrices is cut into; a warp
+            multiplies one.
+        gate_programs, down_programs: that have qkv, gate and up, and that have down.
         max_length, slot_count, eps: of the cache, and of the norms.
         scale, embedding_scale, activation: those of `ModelConfig`.
     """
@@ -28,6 +29,7 @@ class SmallPlan(NamedTuple):
     inner: int
     vocab: int
     kv_heads: int
+    qkv_parts: int
     gate_parts: int
     down_parts: int
     gate_programs: int
@@ -44,9 +46,10 @@ class SmallPlan(NamedTuple):
 class Matrices(NamedTuple):
     """Matrices of all layers, one behind the other, as int16 words and scales; see `matrix.Matrix`.
 
-    Those of qkv and of the head come by TMA: their descriptors cannot be in a tuple.
+    The head comes by TMA: its descriptor cannot be in a tuple.
     """
 
+    qkv: Any
     out: Any
     gate_up: Any
     down: Any
@@ -62,14 +65,16 @@ class SmallWords(NamedTuple):
 
     Attributes:
         step: [1] int32, another number each step.
-        hidden: [hidden] int64, behind a layer.
+        heads: [rows of qkv] int32, rotated queries and keys, and values.
         parts: [kv_heads, hidden] int64, of out. inner: [inner] int32.
+        hidden: [hidden] int64, behind a layer.
     """
 
     step: Any
-    hidden: Any
+    heads: Any
     parts: Any
     inner: Any
+    hidden: Any
 
 
 class SmallWork(NamedTuple):
@@ -93,34 +98,36 @@ class SmallMemory(NamedTuple):
     Attributes:
         x, x_plain: the row that is multiplied, [units, 8, 64], as products read it and as it is
             written: the 16 bytes of row n are swizzled, those of row 0 are not.
-        data: two panels of words, of qkv or of the head: [2 * units, PANEL, 32]. sent: the same as
-            it is copied.
-        qkv_full, head_full: barriers.
-        sums: [128] float32, parts of products.
-        heads, heads_plain: [16, 64], queries, key and value.
-        keys, cached: [SPLIT, 64] each.
+        data: panels of the head's words: [2 * units, PANEL, 32]. sent: the same as it is copied.
+        full: their barriers.
+        sums: [WARPS * ROWS] float32, parts of products.
+        queries, query_rows: [16, HEAD_DIM], of which GROUP are used; rows can be written alone.
+        keys, key_rows, cached, cached_rows: of two splits of the cache, [2, SPLIT, HEAD_DIM], the
+            same for keys and for values.
         scores: [16, SPLIT] float32; blocks: the same, [16, blocks, BLOCK].
-        weights: [blocks, 16, BLOCK]. stats: [8, 16] float32: how much each block shrinks those
-            before it, then the maximum.
-        attended, attended_rows: [16, 64], and [8, 128].
+        weights, weight_blocks: [blocks, 16, BLOCK].
+        stats, stat_rows: [2 * blocks, 16] float32, how much each block shrinks those before it,
+            then the maximum up to it.
+        attended, attended_row: [16, HEAD_DIM], and [8, GROUP * HEAD_DIM].
     """
 
     x: Any
     x_plain: Any
     data: Any
     sent: Any
-    qkv_full: Any
-    head_full: Any
+    full: Any
     sums: Any
-    heads: Any
-    heads_plain: Any
+    queries: Any
+    query_rows: Any
     keys: Any
+    key_rows: Any
     cached: Any
+    cached_rows: Any
     scores: Any
     blocks: Any
     weights: Any
-    weights_plain: Any
+    weight_blocks: Any
     stats: Any
-    stats_plain: Any
+    stat_rows: Any
     attended: Any
-    attended_rows: Any
+    attended_row: Any

@@ -10,6 +10,7 @@ from triton.experimental.gluon.language.nvidia.hopper import (
 )
 
 from tokenspeed.kernels.gluon_names import barrier, tma_load
+from tokenspeed.kernels.small.arguments import WARPS as _WARPS
 from tokenspeed.kernels.small.products import (
     PANEL,
     WORDS,
@@ -24,11 +25,13 @@ from tokenspeed.kernels.small.products import (
 _EXP_UNIT = gl.constexpr(2.0**-30)  # as in lm_head
 _LOG2E = gl.constexpr(1.4426950408889634)
 BLOCK = gl.constexpr(64)  # logits of a block, `tuned.head_block_n`
-_head = gl.NVMMADistributedLayout(version=[3, 0], warps_per_cta=[8, 1], instr_shape=[16, 8, 16])
+_head = gl.NVMMADistributedLayout(
+    version=[3, 0], warps_per_cta=[_WARPS, 1], instr_shape=[16, 8, 16]
+)
 _HEAD = gl.constexpr(_head)
 _HEAD_A = gl.constexpr(gl.DotOperandLayout(0, _head, k_width=2))
 _HEAD_ROWS = gl.constexpr(gl.SliceLayout(1, _head))
-_BLOCKS = gl.constexpr(gl.BlockedLayout([1, 2], [1, 32], [2, 4], [1, 0]))
+_BLOCKS = gl.constexpr(gl.BlockedLayout([1, 2], [1, 32], [2, _WARPS // 2], [1, 0]))
 _TOPS = gl.constexpr(gl.SliceLayout(1, _BLOCKS))
 SLOTS = gl.constexpr(2)  # panels in shared memory
 
@@ -36,7 +39,7 @@ SLOTS = gl.constexpr(2)  # panels in shared memory
 @gluon.jit
 def send_panel(desc, panel, slot, memory, PLAN: gl.constexpr):
     """Ask for 128 rows of the head's weight."""
-    bar = memory.head_full.index(slot)
+    bar = memory.full.index(slot)
     mbarrier.expect(bar, PANEL * WORDS * 2 * (PLAN.hidden // 64))
     tma_load(desc, [panel, 0, 0, 0], bar, memory.sent.index(slot))
 
@@ -87,7 +90,7 @@ def project_head(desc, work, first, memory, PLAN: gl.constexpr):
     draft = gl.load(work.outputs.drafts)
     channel = places(UNITS, 1)
     norm = gl.load(work.tables.norms + (2 * work.layers * HIDDEN + channel)).to(gl.float32)
-    hidden = wait_hidden(channel, work, first + 3 * work.layers)
+    hidden = wait_hidden(channel, work, first + 4 * work.layers)
     barrier()
     put_row(hidden, norm, memory.x_plain)
     fence_async_shared()
@@ -99,7 +102,7 @@ def project_head(desc, work, first, memory, PLAN: gl.constexpr):
         slot = count % SLOTS
         at = panel * PANEL + row
         scale = gl.load(work.matrices.head_scale + at, mask=at < PLAN.vocab, other=0.0)
-        mbarrier.wait(memory.head_full.index(slot), count // SLOTS & 1)
+        mbarrier.wait(memory.full.index(slot), count // SLOTS & 1)
         acc = gl.zeros([PANEL, 8], gl.float32, _HEAD)
         for u in gl.static_range(UNITS):
             words = memory.data.index(slot * UNITS + u).load(_HEAD_A)

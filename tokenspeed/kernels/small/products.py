@@ -10,50 +10,66 @@ from triton.experimental.gluon import language as gl
 from triton.experimental.gluon.language.nvidia.ampere import mma_v2
 
 from tokenspeed.kernels.matrix import PANEL as _PANEL
+from tokenspeed.kernels.matrix import UNPACK_INT8
 from tokenspeed.kernels.persistent.layouts import SUM_UNIT, inverse_rms, narrow
-from tokenspeed.kernels.persistent.products import unpack_int8
 from tokenspeed.kernels.small.arguments import ROWS as _ROWS
-from tokenspeed.kernels.small.words import wait_sums
+from tokenspeed.kernels.small.arguments import WARPS as _WARPS
+from tokenspeed.kernels.small.words import tag_of, wait_sums
 
 PANEL, ROWS = gl.constexpr(_PANEL), gl.constexpr(_ROWS)
+M = gl.constexpr(_WARPS * _ROWS)  # rows of a weight that the warps multiply at once
 WORDS = gl.constexpr(32)  # of a row in a unit of 64 columns
 # How many neighbouring columns a thread has decides which columns an instruction adds up together,
 # and so the bits: as many as Triton gives the threads of `tile.multiply_part`.
 K_WIDTH = 4 if tuple(int(part) for part in triton.__version__.split(".")[:2]) < (3, 8) else 2
 # Warps for the rows of weights.
-_tall = gl.NVMMADistributedLayout(version=[2, 0], warps_per_cta=[8, 1], instr_shape=[16, 8])
+_tall = gl.NVMMADistributedLayout(version=[2, 0], warps_per_cta=[_WARPS, 1], instr_shape=[16, 8])
 TALL = gl.constexpr(_tall)
 TALL_A = gl.constexpr(gl.DotOperandLayout(0, _tall, k_width=K_WIDTH))
 TALL_B = gl.constexpr(gl.DotOperandLayout(1, _tall, k_width=K_WIDTH))
 TALL_ROWS = gl.constexpr(gl.SliceLayout(1, _tall))
 A_ROWS = gl.constexpr(gl.SliceLayout(1, gl.DotOperandLayout(0, _tall, k_width=K_WIDTH)))
-LINE = gl.constexpr(gl.BlockedLayout([2], [32], [8], [0]))
+PAIRS = gl.constexpr(gl.BlockedLayout([1, 2], [32, 1], [_WARPS, 1], [1, 0]))
+PAIR = gl.constexpr(gl.SliceLayout(1, gl.BlockedLayout([1, 2], [32, 1], [_WARPS, 1], [1, 0])))
+LINE = gl.constexpr(gl.BlockedLayout([2], [32], [_WARPS], [0]))
 
 
 @gluon.jit
 def fields(words, OPERAND: gl.constexpr):
-    """Return the 64 columns of a unit as float16, [M, 64], from its words, [M, 32]."""
-    low, high = unpack_int8(words)
+    """Return the 64 columns of a unit as float16, [M, 64], from its words, [M, 32].
+
+    Here and now: what does not depend on the row is done before that comes, so this may not be
+    moved behind a wait.
+    """
+    low, high = gl.inline_asm_elementwise(
+        UNPACK_INT8,
+        "=r,=r,r",
+        [words],
+        dtype=(gl.float16, gl.float16),
+        is_pure=False,
+        pack=2,
+    )
     both = gl.permute(gl.join(low, high), (0, 2, 1))
     M: gl.constexpr = words.shape[0]
     return gl.convert_layout(gl.reshape(both, [M, 64]), OPERAND)
 
 
 @gluon.jit
-def unit_words(pointer, row, unit, K: gl.constexpr):
-    """Load the words of rows of a weight [*, K] in one unit each: [M, 32] as `TALL_A`.
+def load_unit(pointer, row, unit, K: gl.constexpr):
+    """Load rows of a weight [*, K] in one unit each: [M, 64] float16 as `TALL_A`.
 
     row, unit: [M] as `A_ROWS`, of the weight.
     """
     at = (row // PANEL * (K // 64) + unit) * (PANEL * WORDS) + row % PANEL * WORDS
     word = gl.arange(0, WORDS, gl.SliceLayout(0, TALL_A))
-    return gl.load(pointer + (gl.expand_dims(at, 1) + gl.expand_dims(word, 0)))
+    words = gl.load(pointer + (gl.expand_dims(at, 1) + gl.expand_dims(word, 0)))
+    return fields(words, TALL_A)
 
 
 @gluon.jit
-def multiply_unit(words, x, acc):
-    """Add the product of words [M, 32] and a piece of the row, [8, 64]."""
-    return mma_v2(fields(words, TALL_A), x.permute((1, 0)).load(TALL_B), acc)
+def multiply_unit(a, x, acc):
+    """Add the product of rows of a weight, [M, 64], and a piece of the row, [8, 64]."""
+    return mma_v2(a, x.permute((1, 0)).load(TALL_B), acc)
 
 
 @gluon.jit
@@ -65,9 +81,9 @@ def pick(acc, part):
 
 @gluon.constexpr_function
 def pieces(units: int, parts: int) -> gl.BlockedLayout:
-    """Return a layout of [units, parts, 64] in which no two threads have the same channel."""
-    warps = min(8, units)
-    return gl.BlockedLayout([1, 1, 2], [1, 1, 32], [warps, 8 // warps, 1], [2, 1, 0])
+    """Return a layout of [units, parts, 64] in which a thread has pairs of neighbours."""
+    across = min(_WARPS, units)
+    return gl.BlockedLayout([1, 1, 2], [1, 1, 32], [across, _WARPS // across, 1], [2, 1, 0])
 
 
 @gluon.jit
@@ -100,8 +116,25 @@ def first_hidden(at, work, PLAN: gl.constexpr):
 
 @gluon.jit
 def wait_hidden(at, work, tag):
-    """Return channels of the hidden states behind a layer, float32."""
+    """Return channels of the hidden states behind a layer, float32. tag: of these."""
     return wait_sums(work.words.hidden + at, at * 0 + tag, 1, 0)
+
+
+@gluon.jit
+def hidden_before(at, work, first, layer, PLAN: gl.constexpr):
+    """Return channels of the hidden states in front of a layer, float32."""
+    if layer == 0:
+        hidden = first_hidden(at, work, PLAN)
+    else:
+        hidden = wait_hidden(at, work, first + 4 * layer)
+    return hidden
+
+
+@gluon.jit
+def add_out(hidden, at, work, first, layer, PLAN: gl.constexpr):
+    """Return channels of the hidden states with what attention adds to them."""
+    tag = at * 0 + tag_of(first, layer, 2)
+    return hidden + wait_sums(work.words.parts + at, tag, PLAN.kv_heads, PLAN.hidden)
 
 
 @gluon.jit
@@ -142,3 +175,46 @@ def sum_parts(v, sums, TILES: gl.constexpr, PARTS: gl.constexpr, L: gl.constexpr
     for i in gl.static_range(1, PARTS):
         total += sums.slice(i * M, M).load(L)
     return total
+
+
+@gluon.jit
+def load_tiles(pointer, tile, K: gl.constexpr, TILES: gl.constexpr, PARTS: gl.constexpr):
+    """Load TILES tiles of 16 rows of a weight: a tuple of [M, 64], a unit of each part.
+
+    Rows are those of a part's tiles one behind the other.
+    """
+    UNITS: gl.constexpr = K // PARTS // 64
+    m = gl.arange(0, M, A_ROWS)
+    row = tile * ROWS + m % (TILES * ROWS)
+    part = m // (TILES * ROWS)
+    units = ()
+    for u in gl.static_range(UNITS):
+        units += (load_unit(pointer, row, part * UNITS + u, K),)  # type: ignore[assignment]
+    return units
+
+
+@gluon.jit
+def load_scales(pointer, tile, TILES: gl.constexpr):
+    """Load the scales of the rows of `load_tiles`: [M]."""
+    m = gl.arange(0, M, TALL_ROWS)
+    return gl.load(pointer + (tile * ROWS + m % (TILES * ROWS)))
+
+
+@gluon.jit
+def multiply_tiles(
+    units, scale, memory, TILES: gl.constexpr, PARTS: gl.constexpr, UNITS: gl.constexpr
+):
+    """Return the products of tiles with the row in shared memory: [TILES * ROWS] as LINE."""
+    acc = gl.zeros([M, 8], gl.float32, TALL)
+    for u in gl.static_range(UNITS):
+        acc = multiply_unit(units[u], memory.x.index(u), acc)
+    part = gl.arange(0, M, TALL_ROWS) // (TILES * ROWS)
+    v = pick(acc, gl.expand_dims(part, 1)) * scale
+    return sum_parts(v, memory.sums, TILES, PARTS, LINE)
+
+
+@gluon.jit
+def halves_of(v):
+    """Return the even and the odd elements of [n]: what is rotated or gated together."""
+    pairs = gl.convert_layout(gl.reshape(v, [v.shape[0] // 2, 2]), PAIRS)
+    return gl.split(pairs)
