@@ -87,8 +87,9 @@ def why_not_shape(config: ModelConfig, form: str) -> str | None:
     for name in ("qkv", "gate_up", "down"):
         if WARPS % parts[name] or shapes[name][1] % (parts[name] * UNIT):
             return f"its {parts[name]} parts of {name} are not those of {WARPS} warps"
-    if qkv * parts["qkv"] > 2 * inner * parts["gate_up"]:
-        return "its qkv has more tiles than its gate and up"
+    # The same programs have both, and put one row in shared memory.
+    if parts["qkv"] != parts["gate_up"] or qkv > 2 * inner:
+        return "its qkv and its gate and up have other parts, or qkv has more rows"
     if head_block_n(config.vocab_size, hidden) != UNIT:
         return "its head is too large"
     return None
