@@ -36,6 +36,7 @@ from tokenspeed.model.config import EngineConfig, ModelConfig
 
 if TYPE_CHECKING:
     from tokenspeed.backends.cuda_persistent import PersistentStep
+    from tokenspeed.backends.cuda_small import SmallStep
 
 logger = logging.getLogger("tokenspeed.backends")
 
@@ -109,19 +110,23 @@ class CudaBackend:
                 self._events = [_make_events() for _ in range(2)]  # of each half
                 self._start(persistent)
 
-    def _make_persistent(self, wanted: bool | None) -> "PersistentStep | None":
+    def _make_persistent(self, wanted: bool | None) -> "PersistentStep | SmallStep | None":
         """Prepare the path that runs a step as one kernel; None where it is not taken.
 
         Raises:
             BackendUnavailable: it is wanted, but this Triton, GPU or model does not support it.
         """
-        width = persistent_rows(self.weights, wanted, self.memory.member.group.ranks)
+        ranks = self.memory.member.group.ranks
+        is_small = small_fits(self.weights, wanted, ranks)
+        width = 1 if is_small else persistent_rows(self.weights, wanted, ranks)
         if not width:
             return None
-        from tokenspeed.backends import cuda_persistent
+        from tokenspeed.backends import cuda_persistent, cuda_small
 
-        self.weights = cuda_persistent.tile_layers(self.weights)
         try:
+            if is_small:
+                return cuda_small.SmallStep(self.weights, self.memory)
+            self.weights = cuda_persistent.tile_layers(self.weights)
             return cuda_persistent.PersistentStep(self.weights, self.memory, max_width=width)
         except Exception as exc:  # whatever its copies do not take
             self._do_without(exc, wanted)
@@ -434,6 +439,20 @@ class CudaBackend:
 
 def _make_events() -> Events:
     return Events(torch.cuda.Event(), torch.cuda.Event())  # type: ignore[no-untyped-call]
+
+
+def small_fits(weights: Weights, wanted: bool | None, ranks: int = 1) -> bool:
+    """Return whether steps of one row run as the one kernel of small models; see `cuda_small`.
+
+    Args: those of `persistent_rows`.
+    """
+    if wanted is False or not weights.embedding.is_cuda:
+        return False
+    try:
+        from tokenspeed.backends import cuda_small
+    except ImportError:  # no persistent kernel without Triton 3.6
+        return False
+    return cuda_small.why_not(weights, ranks) is None
 
 
 def persistent_rows(weights: Weights, wanted: bool | None, ranks: int = 1) -> int:

@@ -10,11 +10,11 @@ import triton.language as tl
 from torch import Tensor
 
 from tokenspeed.kernels.blocks import check_blocks, narrow_rows
-from tokenspeed.kernels.launch import main_loop_done
 from tokenspeed.kernels.matrix import Matrix, add_bias
 from tokenspeed.kernels.norm import Scaled, inverse_rms, inverse_rms_ref
 from tokenspeed.kernels.plan import Plan
-from tokenspeed.kernels.tile import multiply, start_tile, tile_rows
+from tokenspeed.kernels.split_k import SplitScratch, multiply_split
+from tokenspeed.kernels.tile import start_tile, tile_rows
 
 
 def interleave_gate_up(gate: Tensor, up: Tensor) -> Tensor:
@@ -58,11 +58,13 @@ def gate_up_kernel(
     weight,
     num_rows_ptr,
     out_ptr,
+    scratch,
     MATRIX: tl.constexpr,
     EPS: tl.constexpr,
     ACTIVATION: tl.constexpr,
     IN_BLOCKS: tl.constexpr,
     TILE: tl.constexpr,
+    SPLIT: tl.constexpr,
     OVERLAP: tl.constexpr,
     ONE_ROW: tl.constexpr,
 ):
@@ -72,8 +74,12 @@ def gate_up_kernel(
     rows, row_mask = tile_rows(num_rows, TILE)
     # Loaded before the weights, so that nothing is left to wait for after them.
     inverse = inverse_rms(x.square_sum, rows, row_mask, MATRIX.k, EPS)
-    acc = multiply(x.states, rows, row_mask, weight, col_start, MATRIX, TILE)
-    main_loop_done(OVERLAP.pdl)
+    acc, has_sum = multiply_split(
+        x.states, rows, row_mask, weight, col_start, scratch, MATRIX, TILE, SPLIT, OVERLAP.pdl
+    )
+    if SPLIT.is_shared:
+        if not has_sum:
+            return
     acc = acc * inverse[:, None]
     acc = add_bias(acc, weight, col_start + tl.arange(0, TILE.block_n), MATRIX)
     BLOCK_M: tl.constexpr = TILE.block_m
@@ -107,7 +113,8 @@ def gate_up(
         activation: "silu" or "gelu_tanh".
         in_blocks: an int4 matrix reads out; see `blocks`.
     Raises:
-        ValueError: out does not fit the weight, or blocks do not fill what a tile makes of it.
+        ValueError: out does not fit the weight, K cannot be cut into the plan's parts, or blocks
+            do not fill what a tile makes of it.
     """
     if out.shape[1] * 2 != weight.n:
         raise ValueError(f"out has {out.shape[1]} columns, expected {weight.n // 2}")
@@ -115,11 +122,12 @@ def gate_up(
         check_blocks(plan.config.block_n // 2, "half a tile")
         check_blocks(out.shape[1], "out")
     rows = len(x.states)
-    plan.start(
+    plan.start_split(
         gate_up_kernel,
         weight,
         rows,
         *(x, weight.arrays, num_rows, out),
+        unused=SplitScratch(x.square_sum, num_rows),
         EPS=eps,
         ACTIVATION=activation,
         IN_BLOCKS=in_blocks,

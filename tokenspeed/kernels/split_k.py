@@ -102,17 +102,26 @@ def multiply_split(
     if SPLIT.is_shared:
         part = tl.program_id(2)
         acc = multiply_part(
-            x_ptr, rows, row_mask, weight, col_start, part * PART_K, PART_K, MATRIX, TILE
+            x_ptr, rows, row_mask, weight, col_start, part * PART_K, PART_K, MATRIX, TILE, False
         )
         main_loop_done(PDL)
         tile = tl.program_id(0) * tl.num_programs(1) + tl.program_id(1)
         acc, has_sum = sum_parts(acc, row_mask, scratch, tile, part, TILE, SPLIT)
+    elif SPLIT.parts > 1 and PART_K == TILE.block_k and MATRIX.format != "int4":
+        acc = multiply_part(
+            x_ptr, rows, row_mask, weight, col_start, 0, MATRIX.k, MATRIX, TILE, True
+        )
+        main_loop_done(PDL)
+        has_sum = True
     else:
-        acc = multiply_part(x_ptr, rows, row_mask, weight, col_start, 0, PART_K, MATRIX, TILE)
+        acc = multiply_part(
+            x_ptr, rows, row_mask, weight, col_start, 0, PART_K, MATRIX, TILE, False
+        )
         if SPLIT.parts > 1:
             for part in tl.range(1, SPLIT.parts, num_stages=1):
                 acc += multiply_part(
-                    x_ptr, rows, row_mask, weight, col_start, part * PART_K, PART_K, MATRIX, TILE
+                    *(x_ptr, rows, row_mask, weight, col_start),
+                    *(part * PART_K, PART_K, MATRIX, TILE, False),
                 )
         main_loop_done(PDL)
         has_sum = True

@@ -88,7 +88,7 @@ def multiply(x_ptr, rows, row_mask, weight, col_start, MATRIX: tl.constexpr, TIL
 
     x is [*, K]; rows outside row_mask read as zeros. Columns past N are not meaningful.
     """
-    return multiply_part(x_ptr, rows, row_mask, weight, col_start, 0, MATRIX.k, MATRIX, TILE)
+    return multiply_part(x_ptr, rows, row_mask, weight, col_start, 0, MATRIX.k, MATRIX, TILE, False)
 
 
 @triton.jit
@@ -102,8 +102,12 @@ def multiply_part(
     PART_K: tl.constexpr,
     MATRIX: tl.constexpr,
     TILE: tl.constexpr,
+    EACH: tl.constexpr,
 ):
-    """`multiply` over only the inputs begin .. begin + PART_K - 1."""
+    """`multiply` over only the inputs begin .. begin + PART_K - 1.
+
+    EACH: every BLOCK_K is a part of its own, added to those before it.
+    """
     N: tl.constexpr = MATRIX.n
     K: tl.constexpr = MATRIX.k
     BLOCK_M: tl.constexpr = TILE.block_m
@@ -114,6 +118,9 @@ def multiply_part(
     cols = col_start + tl.arange(0, BLOCK_N)
     col_mask = cols < N
     x_rows = x_ptr + rows[:, None].to(tl.int64) * K
+    SCALED: tl.constexpr = MATRIX.format == "int8" or MATRIX.format == "fp8"
+    if SCALED and EACH:
+        scale = tl.load(weight.scale + cols, mask=col_mask, other=0.0)[:, None]
     EXACT: tl.constexpr = PART_K % BLOCK_K == 0  # else BLOCK_K may reach past the part
     if MATRIX.format == "int4":
         acc = multiply_int4(x_ptr, rows, row_mask, weight, col_start, begin, PART_K, MATRIX, TILE)
@@ -141,7 +148,10 @@ def multiply_part(
             else:
                 words = tl.load(w_ptrs, mask=w_mask, other=0)
             w = unpack_int8(words, a.dtype, BLOCK_N, UNITS, TILE.fast_unpack)
-            acc = dot(w, a.T, acc)
+            if EACH:
+                acc += dot(w, a.T, tl.zeros((BLOCK_N, BLOCK_M), tl.float32)) * scale
+            else:
+                acc = dot(w, a.T, acc)
     else:
         k = tl.arange(0, BLOCK_K)
         x_ptrs = x_rows + k[None, :]
@@ -163,8 +173,13 @@ def multiply_part(
                 w = tl.load(w_ptrs + start * STEP)
             else:
                 w = tl.load(w_ptrs + start * STEP, mask=w_mask, other=0.0)
-            acc = dot(widen(w, a.dtype), a.T, acc)
-    if MATRIX.format == "int8" or MATRIX.format == "fp8":
+            w = widen(w, a.dtype)
+            if EACH:
+                part = dot(w, a.T, tl.zeros((BLOCK_N, BLOCK_M), tl.float32))
+                acc += part * scale if SCALED else part
+            else:
+                acc = dot(w, a.T, acc)
+    if SCALED and not EACH:
         scale = tl.load(weight.scale + cols, mask=col_mask, other=0.0)
         acc = acc * scale[:, None]
     return acc.T

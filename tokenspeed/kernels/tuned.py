@@ -73,9 +73,18 @@ TUNED: dict[tuple[str, str, int, int, int], TileConfig] = {
     ("gate_up", "int8", 2816, 512, 16): TileConfig(16, 128, 2, 4),
     ("down", "int8", 512, 1408, 16): TileConfig(16, 256, 2, 3),
     ("gate_up", "int8", 3072, 512, 16): TileConfig(16, 128, 2, 4),
-    ("down", "int8", 512, 1536, 16): TileConfig(16, 256, 2, 3),
+    ("down", "int8", 512, 1536, 16): TileConfig(16, 128, 2, 4),
     ("gate_up", "bf16", 3072, 512, 16): TileConfig(16, 128, 2, 4),
     ("down", "bf16", 512, 1536, 16): TileConfig(16, 512, 2, 3),
+    # Blocks of K that are parts, see SPLIT_K.
+    ("qkv", "int8", 1024, 512, 32): TileConfig(16, 128, 2, 4),
+    ("qkv", "int8", 1024, 512, 64): TileConfig(32, 128, 2, 4),
+    ("out", "int8", 512, 512, 32): TileConfig(16, 128, 2, 4),
+    ("out", "int8", 512, 512, 64): TileConfig(32, 128, 2, 4),
+    ("gate_up", "int8", 3072, 512, 32): TileConfig(16, 128, 2, 4),
+    ("gate_up", "int8", 3072, 512, 64): TileConfig(32, 128, 2, 4),
+    ("down", "int8", 512, 1536, 32): TileConfig(16, 128, 2, 4),
+    ("down", "int8", 512, 1536, 64): TileConfig(32, 128, 2, 4),
     ("head", "bf16", 17024, 512, 16): TileConfig(64, 128, 4, 3),
     ("head", "int8", 16000, 512, 16): TileConfig(64, 256, 4, 4),
     ("qkv", "bf16", 1024, 512, 16): TileConfig(16, 512, 2, 2),
@@ -187,10 +196,12 @@ SPLIT_K: dict[tuple[str, str, int, int], int] = {
     ("qkv", "bf16", 3072, 2048): 4,
     ("out", "bf16", 2048, 2048): 4,
     ("down", "bf16", 2048, 8192): 4,
-    ("qkv", "int8", 1024, 512): 1,
-    ("out", "int8", 512, 512): 1,
+    # As `kernels.small` has them: a kv head's part of out, and what eight warps share.
+    ("qkv", "int8", 1024, 512): 4,
+    ("out", "int8", 512, 512): 4,
+    ("gate_up", "int8", 3072, 512): 4,
     ("down", "int8", 512, 1408): 2,
-    ("down", "int8", 512, 1536): 2,
+    ("down", "int8", 512, 1536): 4,
     ("qkv", "bf16", 1024, 512): 1,
     ("out", "bf16", 512, 512): 1,
     ("down", "bf16", 512, 1408): 8,
@@ -198,15 +209,13 @@ SPLIT_K: dict[tuple[str, str, int, int], int] = {
 
 
 def split_parts(kernel: str, form: str, n: int, k: int) -> int:
-    """Return how many parts K is cut into; only "qkv", "out" and "down" can be cut."""
-    if kernel not in ("qkv", "out", "down"):
-        return 1
+    """Return how many parts K is cut into; the head is not."""
     return SPLIT_K.get((kernel, form, n, k)) or default_parts(kernel, form, n, k)
 
 
 def default_parts(kernel: str, form: str, n: int, k: int) -> int:
     """Return parts that give a GPU of some 130 processors about two programs each."""
-    if is_narrow(kernel, form, n, k):
+    if kernel not in ("qkv", "out", "down") or is_narrow(kernel, form, n, k):
         return 1
     programs = n // 64
     fits = [p for p in (2, 4, 8) if programs * p <= 300 and k % (p * 256) == 0 and k // p >= 512]
@@ -241,8 +250,10 @@ def matrix_plan(
             all in turn.
     """
     height, tile = step_tile(kernel, matrix, rows, tall=launch.tall)
-    shared = scratch if shares_parts(rows) else None
-    return Plan(height, tile, launch, matrix_parts(kernel, matrix), shared)
+    parts = matrix_parts(kernel, matrix)
+    # Parts of one block each cost a program that has all of them nothing.
+    is_shared = shares_parts(rows) and matrix.k // parts > tile.block_k
+    return Plan(height, tile, launch, parts, scratch if is_shared else None)
 
 
 def step_tile(
