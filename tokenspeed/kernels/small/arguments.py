@@ -104,9 +104,9 @@ class SmallMemory(NamedTuple):
         queries, query_rows: [16, HEAD_DIM], of which GROUP are used; rows can be written alone.
         keys, key_rows, cached, cached_rows: of two splits of the cache, [2, SPLIT, HEAD_DIM], the
             same for keys and for values.
-        scores: [16, SPLIT] float32; blocks: the same, [16, blocks, BLOCK].
-        weights, weight_blocks: [blocks, 16, BLOCK].
-        stats, stat_rows: [2 * blocks, 16] float32, how much each block shrinks those before it,
+        scores, blocks: of two splits, [2, 8, SPLIT] float32, and [2, 8, blocks, BLOCK].
+        weights, weight_blocks: [2, blocks, 16, BLOCK], and [2 * blocks, 16, BLOCK].
+        stats, stat_rows: [2, 2 * blocks, 16] float32, how much each block shrinks those before it,
             then the maximum up to it.
         attended, attended_row: [16, HEAD_DIM], and [8, GROUP * HEAD_DIM].
     """

@@ -34,10 +34,6 @@ _WIDE_ROWS = gl.constexpr(gl.SliceLayout(1, _wide))
 _POSITIONS = gl.constexpr(gl.BlockedLayout([1, 8], [4, 8], [_WARPS, 1], [1, 0]))
 # Two queries, a key and a value: each thread has the same columns of all.
 _HEADS = gl.constexpr(gl.BlockedLayout([4, 4], [1, 32], [1, _WARPS], [1, 0]))
-# [query heads, blocks, positions]: a row's in one warp, all of its blocks in each thread.
-_SCORES = gl.constexpr(gl.BlockedLayout([1, 4, 2], [2, 1, 16], [1, 1, _WARPS], [2, 1, 0]))
-_TOPS = gl.constexpr(gl.SliceLayout(2, _SCORES))
-_AT = gl.constexpr(gl.SliceLayout(0, gl.SliceLayout(1, _SCORES)))
 
 
 @gluon.jit
@@ -82,25 +78,96 @@ def load_split(k_ptr, v_ptr, begin, last, place, memory):
 
 
 @gluon.jit
-def block_weights(memory, scale, begin, last):
-    """Turn the scores of a split into weights and what shrinks earlier blocks; see `attention`."""
+def load_splits(k_ptr, v_ptr, begin, last, memory):
+    """Bring the splits at `begin` and behind it to shared memory, as far as the slot goes."""
+    load_split(k_ptr, v_ptr, begin, last, 0, memory)
+    if last >= begin + SPLIT:
+        load_split(k_ptr, v_ptr, begin + SPLIT, last, 1, memory)
+
+
+@gluon.constexpr_function
+def scores_layout(splits: int) -> gl.BlockedLayout:
+    """Return that of scores [splits, query heads, blocks, positions]: a split in each warp.
+
+    All blocks of a thread's positions are its own.
+    """
+    return gl.BlockedLayout(
+        [1, 1, 4, 2], [1, 2, 1, 16], [splits, 1, 1, _WARPS // splits], [3, 2, 1, 0]
+    )
+
+
+@gluon.jit
+def block_weights(memory, scale, begin, last, SPLITS: gl.constexpr):
+    """Turn scores of splits into weights and what shrinks earlier blocks; see `attention`."""
+    SCORES: gl.constexpr = scores_layout(SPLITS)
+    TOPS: gl.constexpr = gl.SliceLayout(3, SCORES)
+    AT: gl.constexpr = gl.SliceLayout(0, gl.SliceLayout(1, gl.SliceLayout(2, SCORES)))
+    S: gl.constexpr = gl.SliceLayout(1, gl.SliceLayout(2, TOPS))
+    J: gl.constexpr = gl.SliceLayout(0, gl.SliceLayout(1, TOPS))
     dtype: gl.constexpr = memory.queries.dtype
-    j = gl.expand_dims(gl.arange(0, BLOCKS, gl.SliceLayout(0, _TOPS)), 0)
-    at = gl.expand_dims(gl.expand_dims(gl.arange(0, BLOCK, _AT), 0), 1)
-    scores = memory.blocks.slice(0, GROUP).load(_SCORES) * scale
-    position = begin + gl.expand_dims(j, 2) * BLOCK + at
-    scores = gl.where(position <= last, scores, float("-inf"))
-    tops = gl.max(scores, 2)  # [GROUP, BLOCKS]
-    before = gl.full([GROUP, BLOCKS], float("-inf"), gl.float32, _TOPS)
+    split = gl.expand_dims(gl.expand_dims(gl.arange(0, SPLITS, S), 1), 2)
+    j = gl.expand_dims(gl.expand_dims(gl.arange(0, BLOCKS, J), 0), 1)
+    at = gl.expand_dims(gl.expand_dims(gl.expand_dims(gl.arange(0, BLOCK, AT), 0), 1), 2)
+    scores = memory.blocks.slice(0, SPLITS, 0).slice(0, GROUP, 1).load(SCORES) * scale
+    first = begin + split * SPLIT + j * BLOCK
+    scores = gl.where(gl.expand_dims(first, 3) + at <= last, scores, float("-inf"))
+    tops = gl.max(scores, 3)  # [SPLITS, GROUP, BLOCKS]
+    before = gl.full([SPLITS, GROUP, BLOCKS], float("-inf"), gl.float32, TOPS)
     for i in gl.static_range(BLOCKS - 1):
-        top = gl.expand_dims(gl.max(gl.where(j == i, tops, float("-inf")), 1), 1)
+        top = gl.expand_dims(gl.max(gl.where(j == i, tops, float("-inf")), 2), 2)
         before = gl.where(j > i, gl.maximum(before, top), before)
     maximum = gl.maximum(before, tops)
-    weights = narrow(gl.exp2(scores - gl.expand_dims(maximum, 2)), dtype)
-    memory.weights.slice(0, GROUP, 1).store(gl.permute(weights, (1, 0, 2)))
-    stats = memory.stats.slice(0, GROUP, 1)
-    stats.slice(0, BLOCKS, 0).store(gl.permute(gl.exp2(before - maximum), (1, 0)))
-    stats.slice(BLOCKS, BLOCKS, 0).store(gl.permute(maximum, (1, 0)))
+    weights = narrow(gl.exp2(scores - gl.expand_dims(maximum, 3)), dtype)
+    its_weights = memory.weights.slice(0, SPLITS, 0).slice(0, GROUP, 2)
+    its_weights.store(gl.permute(weights, (0, 2, 1, 3)))
+    stats = memory.stats.slice(0, SPLITS, 0).slice(0, GROUP, 2)
+    stats.slice(0, BLOCKS, 1).store(gl.permute(gl.exp2(before - maximum), (0, 2, 1)))
+    stats.slice(BLOCKS, BLOCKS, 1).store(gl.permute(maximum, (0, 2, 1)))
+
+
+@gluon.jit
+def attend_splits(
+    begin, last, maximum, total, values, memory, SPLITS: gl.constexpr, PLAN: gl.constexpr
+):
+    """Let the query heads attend to splits from `begin` on, side by side: their chains are long.
+
+    maximum, total, values: of the splits before; returned with these, in order.
+    """
+    dtype: gl.constexpr = memory.queries.dtype
+    scale: gl.constexpr = PLAN.scale * _LOG2E
+    ones = gl.full([BLOCK, 8], 1.0, dtype, _WIDE_B)
+    q = memory.queries.load(_WIDE_A)
+    for s in gl.static_range(SPLITS):
+        b = memory.keys.index(s).permute((1, 0)).load(_WIDE_B)
+        scores = mma_v2(q, b, gl.zeros([16, SPLIT], gl.float32, _WIDE))
+        # Of rows that the instruction has too many, half need not be moved.
+        lower, _ = gl.split(gl.permute(gl.reshape(scores, [2, 8, SPLIT]), (1, 2, 0)))
+        memory.scores.index(s).store(lower)
+    barrier()
+    block_weights(memory, scale, begin, last, SPLITS)
+    barrier()
+    found = ()
+    for s in gl.static_range(SPLITS):
+        out = gl.zeros([16, HEAD_DIM], gl.float32, _WIDE)
+        sums = gl.zeros([16, 8], gl.float32, _WIDE)
+        for i in gl.static_range(BLOCKS):
+            shrink = memory.stat_rows.index(s * 2 * BLOCKS + i).load(_WIDE_ROWS)
+            a = memory.weight_blocks.index(s * BLOCKS + i).load(_WIDE_A)
+            v = memory.cached.index(s).slice(i * BLOCK, BLOCK).load(_WIDE_B)
+            out = mma_v2(a, v, out * gl.expand_dims(shrink, 1))
+            sums = mma_v2(a, ones, sums * gl.expand_dims(shrink, 1))
+        top = memory.stat_rows.index(s * 2 * BLOCKS + 2 * BLOCKS - 1).load(_WIDE_ROWS)
+        found += ((top, gl.max(sums, 1), out),)  # type: ignore[assignment]  # unrolled
+    for s in gl.static_range(SPLITS):
+        top, more, out = found[s]  # type: ignore[misc]
+        new = gl.maximum(maximum, top)
+        finite = gl.where(new == float("-inf"), 0.0, new)
+        old_share = gl.exp2(maximum - finite)
+        new_share = gl.exp2(top - finite)
+        total = total * old_share + more * new_share
+        values = values * gl.expand_dims(old_share, 1) + out * gl.expand_dims(new_share, 1)
+        maximum = new
+    return maximum, total, values
 
 
 @gluon.jit
@@ -111,44 +178,25 @@ def attend(k_ptr, v_ptr, key, value, last, memory, PLAN: gl.constexpr):
     memory. key, value: of this step, swizzled.
     """
     dtype: gl.constexpr = memory.queries.dtype
-    scale: gl.constexpr = PLAN.scale * _LOG2E
-    ones = gl.full([BLOCK, 8], 1.0, dtype, _WIDE_B)
     maximum = gl.full([16], float("-inf"), gl.float32, _WIDE_ROWS)
     total = gl.zeros([16], gl.float32, _WIDE_ROWS)
     values = gl.zeros([16, HEAD_DIM], gl.float32, _WIDE)
-    for begin in range(0, last + 1, SPLIT):
-        place = begin // SPLIT % 2
+    for begin in range(0, last + 1, 2 * SPLIT):
+        if last < begin + 2 * SPLIT:
+            memory.key_rows.index(last - begin).store(key)
+            memory.cached_rows.index(last - begin).store(value)
+        barrier()
         if last < begin + SPLIT:
-            own = place * SPLIT + last - begin
-            memory.key_rows.index(own).store(key)
-            memory.cached_rows.index(own).store(value)
-        barrier()
-        q = memory.queries.load(_WIDE_A)
-        b = memory.keys.index(place).permute((1, 0)).load(_WIDE_B)
-        memory.scores.store(mma_v2(q, b, gl.zeros([16, SPLIT], gl.float32, _WIDE)))
-        barrier()
-        block_weights(memory, scale, begin, last)
-        barrier()
-        out = gl.zeros([16, HEAD_DIM], gl.float32, _WIDE)
-        sums = gl.zeros([16, 8], gl.float32, _WIDE)
-        for i in gl.static_range(BLOCKS):
-            shrink = gl.expand_dims(memory.stat_rows.index(i).load(_WIDE_ROWS), 1)
-            a = memory.weight_blocks.index(i).load(_WIDE_A)
-            v = memory.cached.index(place).slice(i * BLOCK, BLOCK).load(_WIDE_B)
-            out = mma_v2(a, v, out * shrink)
-            sums = mma_v2(a, ones, sums * shrink)
-        top = memory.stat_rows.index(2 * BLOCKS - 1).load(_WIDE_ROWS)
-        more = gl.max(sums, 1)
-        new = gl.maximum(maximum, top)
-        finite = gl.where(new == float("-inf"), 0.0, new)
-        old_share = gl.exp2(maximum - finite)
-        new_share = gl.exp2(top - finite)
-        total = total * old_share + more * new_share
-        values = values * gl.expand_dims(old_share, 1) + out * gl.expand_dims(new_share, 1)
-        maximum = new
+            maximum, total, values = attend_splits(
+                begin, last, maximum, total, values, memory, 1, PLAN
+            )
+        else:
+            maximum, total, values = attend_splits(
+                begin, last, maximum, total, values, memory, 2, PLAN
+            )
         if last >= begin + 2 * SPLIT:
             barrier()
-            load_split(k_ptr, v_ptr, begin + 2 * SPLIT, last, place, memory)
+            load_splits(k_ptr, v_ptr, begin + 2 * SPLIT, last, memory)
             barrier()
     memory.attended.store(narrow(values / gl.expand_dims(total, 1), dtype))
     barrier()
@@ -178,9 +226,7 @@ def attend_layers(kv_head, work, first, memory, PLAN: gl.constexpr):
         head = (slot + layer * PLAN.slot_count) * KV_HEADS + kv_head
         k_ptr = work.cache.k + head * (PLAN.max_length * HEAD_DIM)
         v_ptr = work.cache.v + head * (PLAN.max_length * HEAD_DIM)
-        load_split(k_ptr, v_ptr, 0, last, 0, memory)
-        if last >= SPLIT:
-            load_split(k_ptr, v_ptr, SPLIT, last, 1, memory)
+        load_splits(k_ptr, v_ptr, 0, last, memory)
         barrier()
         tag = words * 0 + tag_of(first, layer, 1)
         heads = wait_halves(work.words.heads + words, tag, dtype, 4)

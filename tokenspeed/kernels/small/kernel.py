@@ -18,6 +18,7 @@ _COPIED = gl.constexpr(PANEL_BLOCK)
 _READ = gl.constexpr(gl.NVMMASharedLayout(swizzle_byte_width=64, element_bitwidth=16, rank=2))
 _ROWS = gl.constexpr(gl.NVMMASharedLayout(swizzle_byte_width=128, element_bitwidth=16, rank=2))
 _PLAIN = gl.constexpr(gl.SwizzledSharedLayout(1, 1, 1, [2, 1, 0]))
+_PLAIN_BLOCKS = gl.constexpr(gl.SwizzledSharedLayout(1, 1, 1, [3, 2, 1, 0]))
 _PLAIN_ROWS = gl.constexpr(gl.SwizzledSharedLayout(1, 1, 1, [1, 0]))
 _LINE = gl.constexpr(gl.SwizzledSharedLayout(1, 1, 1, [0]))
 _CACHE = gl.constexpr(gl.SwizzledSharedLayout(8, 1, 8, [1, 0]))
@@ -49,9 +50,9 @@ def small_kernel(
     queries = gl.allocate_shared_memory(dtype, [16, HEAD_DIM], _PLAIN_ROWS)
     keys = gl.allocate_shared_memory(dtype, [2, SPLIT, HEAD_DIM], _CACHE)
     cached = gl.allocate_shared_memory(dtype, [2, SPLIT, HEAD_DIM], _CACHE)
-    scores = gl.allocate_shared_memory(gl.float32, [16, SPLIT], _PLAIN_ROWS)
-    weights = gl.allocate_shared_memory(dtype, [BLOCKS, 16, BLOCK], _PLAIN)
-    stats = gl.allocate_shared_memory(gl.float32, [2 * BLOCKS, 16], _PLAIN_ROWS)
+    scores = gl.allocate_shared_memory(gl.float32, [2, 8, SPLIT], _PLAIN_ROWS)
+    weights = gl.allocate_shared_memory(dtype, [2, BLOCKS, 16, BLOCK], _PLAIN_BLOCKS)
+    stats = gl.allocate_shared_memory(gl.float32, [2, 2 * BLOCKS, 16], _PLAIN)
     attended = gl.allocate_shared_memory(dtype, [16, HEAD_DIM], _PLAIN_ROWS)
     full = gl.allocate_shared_memory(gl.int64, [SLOTS, 1], mbarrier.MBarrierLayout())
     for slot in gl.static_range(SLOTS):
@@ -70,11 +71,11 @@ def small_kernel(
         cached=cached,
         cached_rows=reinterpret(cached, dtype, [2 * SPLIT, HEAD_DIM], _LINE),
         scores=scores,
-        blocks=reinterpret(scores, gl.float32, [16, BLOCKS, BLOCK], _PLAIN),
+        blocks=reinterpret(scores, gl.float32, [2, 8, BLOCKS, BLOCK], _PLAIN_BLOCKS),
         weights=weights,
-        weight_blocks=reinterpret(weights, dtype, [BLOCKS, 16, BLOCK], _PLAIN_ROWS),
+        weight_blocks=reinterpret(weights, dtype, [2 * BLOCKS, 16, BLOCK], _PLAIN_ROWS),
         stats=stats,
-        stat_rows=reinterpret(stats, gl.float32, [2 * BLOCKS, 16], _LINE),
+        stat_rows=reinterpret(stats, gl.float32, [4 * BLOCKS, 16], _LINE),
         attended=attended,
         attended_row=reinterpret(attended, dtype, [8, GROUP * HEAD_DIM], _PLAIN_ROWS),
     )
