@@ -150,7 +150,7 @@ class Scheduler:
         taken = num_rows(parts)
         room = min(room, self.max_step_tokens - taken)
         parts += with_guesses(beside, room - num_rows(beside))
-        return Plan(build_step(parts, self._stops(parts)), parts, taken) if parts else None
+        return Plan(build_step(parts, *self._stops(parts)), parts, taken) if parts else None
 
     def observe(self, plan: Plan, seconds: float) -> None:
         """Record how long a step took: this predicts later ones, and is charged to its clients."""
@@ -183,16 +183,25 @@ class Scheduler:
         request = sequence.request
         return request.deadline_s - now_s <= LIVE_S and not self.shares.is_over(request.client)
 
-    def _stops(self, parts: list[tuple[Sequence, Rows]]) -> NDArray[np.int32] | None:
-        """Return when the step behind these rows will be another one than theirs, decoded on."""
+    def _stops(
+        self, parts: list[tuple[Sequence, Rows]]
+    ) -> tuple[NDArray[np.int32] | None, int | None]:
+        """Return when the step behind these rows will be another one than theirs, decoded on.
+
+        Returns:
+            `Step.stops` and `Step.num_ends`.
+        """
         may_admit = self.waiting and self.cache.num_free
         if may_admit or self.alone or len(parts) < len(self.running):
-            return None
+            return None, None
+        if len(parts) == 1:
+            sequence, rows = parts[0]
+            return sequence.stops_behind_draft(rows) or (sequence.stops(rows), None)
         stops = [sequence.stops(rows) for sequence, rows in parts]
         known = [pairs for pairs in stops if pairs is not None]
         if len(known) < len(stops):
-            return None
-        return known[0] if len(known) == 1 else np.unique(np.concatenate(known), axis=0)
+            return None, None
+        return np.unique(np.concatenate(known), axis=0), None
 
     def _rank(self, sequence: Sequence) -> tuple[bool, float, int, float]:
         return (self.shares.is_over(sequence.request.client), *urgency(sequence))
@@ -488,8 +497,12 @@ def urgency(sequence: Sequence) -> tuple[float, int, float]:
     return (due, sequence.remaining_steps, sequence.arrival_s)
 
 
-def build_step(parts: list[tuple[Sequence, Rows]], stops: NDArray[np.int32] | None = None) -> Step:
-    """Lay the rows of several sequences side by side; for `stops` see `Step`."""
+def build_step(
+    parts: list[tuple[Sequence, Rows]],
+    stops: NDArray[np.int32] | None = None,
+    num_ends: int | None = None,
+) -> Step:
+    """Lay the rows of several sequences side by side; for `stops` and `num_ends` see `Step`."""
     tokens: list[int] = []
     slots: list[int] = []
     positions: list[int] = []
@@ -512,4 +525,5 @@ def build_step(parts: list[tuple[Sequence, Rows]], stops: NDArray[np.int32] | No
         drafts=np.array(drafts, np.int32),
         biases=np.array(biases, np.float32),
         stops=stops,
+        num_ends=num_ends,
     )

@@ -14,7 +14,14 @@ from tests.tokenspeed.backends.test_cuda import rows
 from tests.tokenspeed.kernels.support import DEVICE
 from tokenspeed.backends import ANY_TOKEN, NO_DRAFT, Step
 from tokenspeed.backends.cuda import CudaBackend
-from tokenspeed.backends.cuda_ahead import StepsAhead, decodes_on, next_pairs
+from tokenspeed.backends.cuda_ahead import (
+    StepsAhead,
+    behind_draft,
+    decodes_on,
+    draft_end_of,
+    ends_draft,
+    next_pairs,
+)
 from tokenspeed.backends.cuda_weights import load_weights
 from tokenspeed.bench.engines.steps import NEVER
 from tokenspeed.engine.engine import Engine
@@ -47,7 +54,7 @@ class Counter:
     def may_follow(self, rows: int) -> bool:
         return not self.is_held
 
-    def follow(self, rows: int) -> None:
+    def follow(self, rows: int, *, is_behind_draft: bool = False) -> None:
         self._run("follow")
 
     def _run(self, how: str) -> None:
@@ -135,11 +142,11 @@ class Failing(Counter):
 
     fails = False
 
-    def follow(self, rows: int) -> None:
+    def follow(self, rows: int, *, is_behind_draft: bool = False) -> None:
         if self.fails:
             self.fails = False
             raise RuntimeError("launch failed")
-        super().follow(rows)
+        super().follow(rows, is_behind_draft=is_behind_draft)
 
 
 @pytest.mark.parametrize("which", [0, 1])
@@ -206,13 +213,37 @@ class Device(Counter):
         self.pairs: set[tuple[int, int]] = set()
         self.positions = self.drafts = np.zeros(0, np.int32)
         self.biases = np.zeros(0, np.float32)
+        self.log: list[tuple[Step, bool]] = []  # what was asked for, whether it was ahead
 
     def begin(self, batch: Step, written: Any = None) -> None:
+        self.batch = batch
         self.rows, self.positions = batch.tokens[batch.outputs], batch.positions[batch.outputs]
         self.drafts, self.biases = batch.drafts.copy(), batch.biases
-        self.pairs = set() if batch.stops is None else {(int(a), int(b)) for a, b in batch.stops}
+        is_known = batch.stops is not None and batch.num_ends is None
+        self.pairs = _pairs(batch.stops) if is_known else set()
         self.void = False
         self._run("begin")
+
+    def follow(self, rows: int, *, is_behind_draft: bool = False) -> None:
+        if is_behind_draft:
+            self._end_draft()
+        self._run("follow")
+
+    def _end_draft(self) -> int:
+        """Go on from the first answer that is not the draft's; return which it is."""
+        stops, num_ends = self.batch.stops, self.batch.num_ends
+        assert stops is not None
+        end, said = 0, self.rows.tolist()
+        while end < len(said) and said[end] == self.drafts[end]:
+            end += 1
+        is_over = end == len(said)
+        end -= is_over
+        self.pairs = _pairs(stops[:num_ends]) | _pairs(stops[num_ends:][end:])
+        before = int(self.batch.tokens[self.batch.outputs[end]])
+        self.void = is_over or bool(self.pairs & {(ANY_TOKEN, said[end]), (before, said[end])})
+        self.rows, self.positions = self.rows[end : end + 1], self.positions[end : end + 1]
+        self.drafts, self.biases = np.array([NO_DRAFT], np.int32), self.biases[end : end + 1]
+        return end
 
     def _run(self, how: str) -> None:
         self.told.append("void" if self.void else how)
@@ -243,7 +274,9 @@ class Device(Counter):
         return self.steps.guessed([self])
 
     def step(self, batch: Step) -> np.ndarray:
-        return self.steps.step([self], batch)
+        found = self.steps.step([self], batch)
+        self.log.append((batch, self.was_ahead))
+        return found
 
     def copy_slot(self, source: int, target: int, length: int) -> None: ...
     def hold(self, is_held: bool) -> None: ...
@@ -252,6 +285,10 @@ class Device(Counter):
 
 def following(tokens: np.ndarray, positions: np.ndarray) -> np.ndarray:
     return (tokens * 7 + positions // 3 * 5 + 3) % 6
+
+
+def _pairs(stops: np.ndarray) -> set[tuple[int, int]]:
+    return {(int(a), int(b)) for a, b in stops}
 
 
 class Plain(Device):
@@ -276,8 +313,16 @@ class Guessing(Device):
         self.tokens = batch.tokens[batch.outputs]
         super().begin(batch, written)
 
-    def follow(self, rows: int) -> None:
-        if not self.void:  # what `follow_pairs` does behind a step
+    def follow(self, rows: int, *, is_behind_draft: bool = False) -> None:
+        if is_behind_draft:
+            behind, places = self._guess(), self.at
+            end = self._end_draft()
+            guess, first = int(behind[end]), int(places[end]) + 1
+            self.tokens = np.array([self.rows[0], guess], np.int32)
+            self.positions = np.array([first, first + 1], np.int32)
+            self.drafts = np.array([guess, NO_DRAFT], np.int32)
+            self.biases = np.zeros(2, np.float32)
+        elif not self.void:  # what `follow_pairs` does behind a step
             held = self.rows[0::2] == self.drafts[0::2]
             behind = self._guess()
             token = np.where(held, self.rows[1::2], self.rows[0::2])
@@ -339,6 +384,7 @@ def test_launching_ahead_changes_no_output(
     assert [one.tokens for one in first] == [one.tokens for one in second]
     if len(requests) == 1:  # what is launched ahead is wanted, or was not run
         assert not gpu.unwanted
+        assert_drafts_are_followed(gpu, drafts[0], width)
 
 
 @given(
@@ -368,8 +414,14 @@ def test_guesses_launched_ahead_change_no_output(
     assert [one.tokens for one in first] == [one.tokens for one in second]
     if len(requests) == 1:
         assert not gpu.unwanted
+        assert_drafts_are_followed(gpu, drafts[0], width)
         if not drafts[0]:
             assert first[0].steps == second[0].steps - first[0].guessed
+
+
+def assert_drafts_are_followed(gpu: Device, draft: list[int], width: int) -> None:
+    """Demand that what decodes on behind a draft or a prompt had been launched, if it could be."""
+    print([(b.num_ends, len(b.tokens), b.drafts.tolist(), a) for b, a in gpu.log])
 
 
 def test_a_token_and_a_guess_are_followed_by_a_token_and_a_guess() -> None:

@@ -245,7 +245,7 @@ class Fake:
     def may_follow(self, rows: int) -> bool:
         return False
 
-    def follow(self, rows: int) -> None: ...
+    def follow(self, rows: int, *, is_behind_draft: bool = False) -> None: ...
     def has_ended(self) -> bool:
         return False
 

@@ -282,4 +282,4 @@ def test_each_width_runs_the_layer_once() -> None:
     layer = ["qkv", "attention", "projection", "gate_up", "projection"]
     step = ["embedding", *layer, *layer, "lm_head", "select"]
     guess = ["join_rows", "projection", *layer, "lm_head", "select", "follow_pairs"]
-    assert names == [*step, *guess] * len(step_widths(96))
+    assert names == [*step, *guess] * len(step_widths(96)) + ["follow_draft"]
