@@ -293,6 +293,8 @@ class Sequence:
             return None
         if self.num_output + len(rows.drafts) >= self.request.max_new_tokens:
             return None
+        if not self.eos_token_ids.isdisjoint(rows.drafts):  # it may end where the draft holds
+            return None
         ends = self._known_stops()
         return np.concatenate((ends, self._places(self.draft))), len(ends)
 
