@@ -72,7 +72,7 @@ def verified(
 
 
 def run(step: Drafted, *, guesses: bool) -> Drafted:
-    """Run the kernel as a backend would: without guesses the chosen tokens are those of the rows."""
+    """Run the kernel; without guesses, the chosen tokens are those of the rows."""
     behind = Guessed(ints(*range(ROWS)), ints(*range(100, 100 + ROWS))) if guesses else None
     if not guesses:
         step = step._replace(chosen=step.tokens)
