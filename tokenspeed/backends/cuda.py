@@ -237,6 +237,8 @@ class CudaBackend:
         A graph of one row takes that for granted; the next wider one gives the same bits, and asks.
         In a small model the asking would cost more than steps that nobody wants.
         """
+        if rows > self.max_step_tokens:
+            return None
         width, persistent = self._width(rows), self.persistent
         is_one_kernel = persistent is not None and width <= persistent.max_width
         if width > 1 or is_one_kernel or self.weight_bytes <= AHEAD_BYTES:

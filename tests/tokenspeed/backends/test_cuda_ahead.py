@@ -685,16 +685,18 @@ def test_a_slot_that_is_copied_onto_is_read_anew(
     assert found[0] == found[1]
 
 
+def test_a_guess_that_fits_no_step_is_not_launched(
+    backends: tuple[CudaBackend, CudaBackend], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backends[0], "max_step_tokens", 1)
+    assert not backends[0].may_follow(2)
+
+
 def test_a_held_step_behind_a_draft_is_void(backends: tuple[CudaBackend, CudaBackend]) -> None:
     backend, plain = backends
     step = verifying([5], [6, 7])
     expected = plain.step(step).tolist()
-    backend.begin(step)
-    backend.hold(True)  # too late: it has been read
-    backend.follow(1, is_behind_draft=True)
-    backend.finish(3)
-    assert not backend.has_ended()
-    assert backend.finish(1).tolist() != [-1]
+    backend.hold(True)
     backend.begin(step)
     backend.follow(1, is_behind_draft=True)
     assert backend.finish(3).tolist() == expected
