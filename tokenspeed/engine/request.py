@@ -295,22 +295,23 @@ class Sequence:
             return None
         if not self.eos_token_ids.isdisjoint(rows.drafts):  # it may end where the draft holds
             return None
-        ends = self._known_stops()
-        return np.concatenate((ends, self._places(self.draft))), len(ends)
+        if self.draft:  # it takes the place of whatever was refuted before
+            return self._stops_of(self.draft), len(self.eos_token_ids)
+        stops = self._known_stops()
+        return stops, len(stops)
 
     def _known_stops(self) -> NDArray[np.int32]:
         if self._stops is None:
-            ends = [(ANY_TOKEN, token) for token in self.eos_token_ids]
-            parts = np.array(ends, np.int32).reshape(-1, 2), self._places(self.refuted)
-            self._stops = np.concatenate(parts)
+            self._stops = self._stops_of(self.refuted)
         return self._stops
 
-    def _places(self, old: list[int]) -> NDArray[np.int32]:
-        """Return the last two tokens of each n-gram behind which the rest would be offered."""
+    def _stops_of(self, old: list[int]) -> NDArray[np.int32]:
+        """Return the end marks, then the places of an old draft, in order."""
         width = self.request.resync
         ends = old[width - 1 : -1] if width else []  # of each n-gram that has something behind
         before = old[width - 2 : -2] if width > 1 else [ANY_TOKEN] * len(ends)
-        return np.array([before, ends], np.int32).T
+        marks = list(self.eos_token_ids)
+        return np.array([[ANY_TOKEN] * len(marks) + before, marks + ends], np.int32).T
 
     def _append(self, token: int) -> None:
         is_accepted = self.draft[:1] == [token]

@@ -294,8 +294,9 @@ class Device(Counter):
         self.batch = batch
         self.rows, self.positions = batch.tokens[batch.outputs], batch.positions[batch.outputs]
         self.drafts, self.biases = batch.drafts.copy(), batch.biases
-        is_known = batch.stops is not None and batch.num_ends is None
-        self.pairs = _pairs(batch.stops) if is_known else set()
+        self.pairs = set()
+        if batch.stops is not None and batch.num_ends is None:
+            self.pairs = _pairs(batch.stops)
         self.void = False
         self._run("begin")
 
@@ -392,10 +393,9 @@ class Guessing(Device):
         if is_behind_draft:
             behind, places = self._guess(), self.at
             end = self._end_draft()
-            guess, first = int(behind[end]), int(places[end]) + 1
-            self.tokens = np.array([self.rows[0], guess], np.int32)
-            self.positions = np.array([first, first + 1], np.int32)
-            self.drafts = np.array([guess, NO_DRAFT], np.int32)
+            self.tokens = np.array([self.rows[0], behind[end]], np.int32)
+            self.positions = (places[end] + np.arange(1, 3)).astype(np.int32)
+            self.drafts = np.array([behind[end], NO_DRAFT], np.int32)
             self.biases = np.zeros(2, np.float32)
         elif not self.void:  # what `follow_pairs` does behind a step
             held = self.rows[0::2] == self.drafts[0::2]

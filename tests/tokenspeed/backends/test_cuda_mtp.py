@@ -164,10 +164,11 @@ def test_a_pair_behind_a_draft_is_launched_ahead(model: Path, backend: CudaBacke
                 following = backend.step(behind)
                 assert backend.was_ahead is is_ahead
                 assert backend.guessed is not None
-                found.append((following.tolist(), backend.guessed.tolist()))
+                said_there = [following.tolist(), backend.guessed.tolist()]
                 # The pair behind it is ahead, too.
                 pair = next_pairs(behind, following, backend.guessed)
-                found[-1] += (backend.step(pair).tolist(), backend.guessed.tolist())
+                said_there += [backend.step(pair).tolist(), backend.guessed.tolist()]
+                found.append(said_there)
                 assert backend.was_ahead
             assert found[0] == found[1]
 

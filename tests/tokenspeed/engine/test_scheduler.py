@@ -629,7 +629,8 @@ def test_a_step_with_a_draft_says_when_decoding_on_behind_it_ends() -> None:
     assert plan.batch.stops.tolist() == [[ANY_TOKEN, 0], [6, 7]]
     assert plan.batch.num_ends is None
     batch = added(scheduler, Sequence(Request((3, 4), draft=(5, 6)), frozenset({0})))
-    assert batch.num_ends is batch.stops is None
+    assert batch.stops is None
+    assert batch.num_ends is None
 
 
 def added(scheduler: Scheduler, sequence: Sequence) -> Step:

@@ -110,9 +110,9 @@ def test_it_goes_on_behind_what_holds(
     step = verified(prompt, drafts, chosen, *stops, num_ends=num_ends, guesses=guesses, bias=0.25)
     run(step, guesses=guesses)
     pairs = torch.tensor(stops, dtype=torch.int32).reshape(-1, 2)
-    said = [prompt[-1], *drafts[:-1]]
+    said = torch.tensor([prompt[-1], *drafts[:-1]])
     end, is_void, stays = follow_draft_ref(
-        *(torch.tensor(part) for part in (said, drafts, chosen)), pairs, num_ends
+        said, torch.tensor(drafts), torch.tensor(chosen), pairs, num_ends
     )
     count, row = 1 + guesses, len(prompt) - 1 + end
     assert step.void.item() == is_void
