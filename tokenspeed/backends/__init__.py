@@ -34,6 +34,11 @@ class Step:
         stops: [S, 2] int32, when the caller will not simply decode all rows on: a row's own token,
             or ANY_TOKEN, and the token that is chosen after it. None: it will not in any case.
             Changes no result; a device may begin the next step before this one has been read.
+        num_ends: in a step of one slot that verifies a draft, or computes a prompt: how many of the
+            first stops hold behind any output. The i-th of the others, from 0 on, holds where the
+            draft was refuted at its i-th token or before. The caller goes on behind the first
+            output that is not its draft; if there is none, not simply. None: it decodes all rows
+            on.
     """
 
     tokens: NDArray[np.int32]
@@ -43,6 +48,7 @@ class Step:
     drafts: NDArray[np.int32]
     biases: NDArray[np.float32]
     stops: NDArray[np.int32] | None = None
+    num_ends: int | None = None
 
 
 class Backend(Protocol):

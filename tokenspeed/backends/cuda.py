@@ -2,8 +2,9 @@
 
 Everything is allocated, compiled and captured before the constructor returns; a step uploads its
 rows in one copy, replays the graph of its width, and reads the tokens from pinned memory. Where
-the next step follows from this one (each sequence decodes one more token), it is launched before
-this one is read (`cuda_ahead`). Knows rows and slots; does not know requests.
+the next step follows from this one (each sequence decodes one more token, or one goes on behind
+what held of its draft), it is launched before this one is read (`cuda_ahead`). Knows rows and
+slots; does not know requests.
 """
 
 import logging
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 from tokenspeed.backends import Step
 from tokenspeed.backends.cuda_ahead import StepsAhead
 from tokenspeed.backends.cuda_memory import StepMemory, step_width, step_widths
-from tokenspeed.backends.cuda_step import run_guess, run_step
+from tokenspeed.backends.cuda_step import run_behind_draft, run_guess, run_step
 from tokenspeed.backends.cuda_weights import (
     Weights,
     load_weights,
@@ -103,6 +104,7 @@ class CudaBackend:
         self._max_turn = (1 << 31) // max(2, self.memory.member.group.exchanges) - 2
         self._graphs: dict[int, torch.cuda.CUDAGraph] = {}
         self._guess_graphs: dict[int, torch.cuda.CUDAGraph] = {}
+        self._draft_graph: torch.cuda.CUDAGraph | None = None
         self.start_s: dict[str, float] = {}
         if self._on_gpu:
             with torch.cuda.device(self.device):
@@ -211,19 +213,26 @@ class CudaBackend:
         """Return whether a step of so many rows may be launched behind one that is not read yet."""
         return self._launch_ahead and not self._host.hold[0] and self._ahead_width(rows) is not None
 
-    def follow(self, rows: int) -> None:
+    def follow(self, rows: int, *, is_behind_draft: bool = False) -> None:
         """Launch the step that decodes the rows of the last one on, if it does not turn out void.
 
         Args:
-            rows: of that step, all of which are outputs without a draft.
+            rows: of the step to launch.
+            is_behind_draft: of the last one only what held goes on; else all of its rows, which
+                are outputs.
         """
         width = self._ahead_width(rows)
         assert width is not None
         self._count_step()
         if not self._on_gpu:
+            if is_behind_draft:
+                run_behind_draft(self.memory, self.launch)
             self._launch(width)
             return
         with torch.cuda.stream(self._stream):
+            if is_behind_draft:
+                assert self._draft_graph is not None
+                self._draft_graph.replay()
             self._launch(width)
 
     def _ahead_width(self, rows: int) -> int | None:
@@ -232,6 +241,8 @@ class CudaBackend:
         A graph of one row takes that for granted; the next wider one gives the same bits, and asks.
         In a small model the asking would cost more than steps that nobody wants.
         """
+        if rows > self.max_step_tokens:
+            return None
         width, persistent = self._width(rows), self.persistent
         is_one_kernel = persistent is not None and width <= persistent.max_width
         if width > 1 or is_one_kernel or self.weight_bytes <= AHEAD_BYTES:
@@ -342,6 +353,7 @@ class CudaBackend:
             self._stream.synchronize()
         self._graphs.clear()
         self._guess_graphs.clear()
+        self._draft_graph = None
         for name in ("weights", "memory", "persistent"):
             self.__dict__.pop(name, None)
 
@@ -365,6 +377,7 @@ class CudaBackend:
         for width in widths:
             self._run(width, recorded)
             self._run_guess(width, recorded)
+        run_behind_draft(self.memory, recorded)
         try:
             compile_launches(recorded.recorded or [])
             self.start_s["compile"] = time.perf_counter() - began
@@ -388,6 +401,11 @@ class CudaBackend:
                         self._guess_graphs[width], pool=pool, stream=self._stream
                     ):
                         self._run_guess(width, self.launch)
+                run_behind_draft(self.memory, self.launch)
+                self._stream.synchronize()
+                self._draft_graph = torch.cuda.CUDAGraph()
+                with torch.cuda.graph(self._draft_graph, pool=pool, stream=self._stream):
+                    run_behind_draft(self.memory, self.launch)
         except Exception as exc:
             raise BackendUnavailable(
                 f"a kernel does not compile or run on this GPU "

@@ -1,8 +1,10 @@
 """Steps that are launched before they are asked for, so that a GPU does not wait for its host.
 
 A step that only decodes is launched once more behind itself: `select` has written its tokens and
-positions where the next step reads them. If a token ends that (`Step.stops`), or the host has asked
-for it (`hold`), the device does not run what was launched, and what comes instead does not wait.
+positions where the next step reads them. Behind one that verifies a draft comes the step that goes
+on from what held (`kernels.draft`). If a token ends that (`Step.stops`), or the host has asked for
+it (`hold`), the device does not run what was launched, and what comes instead does not wait. Behind
+a draft, the host looks that up as the device does, and does not have to ask.
 Knows steps and their order; does not know streams, graphs or kernels.
 """
 
@@ -13,7 +15,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenspeed.backends import NO_DRAFT, Step
+from tokenspeed.backends import ANY_TOKEN, NO_DRAFT, Step
+from tokenspeed.kernels.draft import MAX_OUTPUTS
 from tokenspeed.kernels.lm_head import MAX_STOPS
 
 _COMPARED = ("slots", "tokens", "positions", "drafts", "biases")  # of two steps
@@ -29,7 +32,7 @@ class Launches(Protocol):
     def guesses(self) -> bool: ...
     def begin(self, batch: Step, written: Any = None) -> None: ...
     def may_follow(self, rows: int) -> bool: ...
-    def follow(self, rows: int) -> None: ...
+    def follow(self, rows: int, *, is_behind_draft: bool = False) -> None: ...
     def finish(self, outputs: int) -> NDArray[np.int32]: ...
     def finish_guesses(self, outputs: int) -> NDArray[np.int32]: ...
     def has_ended(self) -> bool: ...
@@ -44,6 +47,7 @@ class Finished:
         ran: as it was launched. chosen: its tokens. order: of its results, as they are asked for.
         guessed: behind these tokens; None: not read yet.
         is_followed: whether the next one was launched behind it.
+        draft_end: the output behind which that goes on; None: all rows do.
     """
 
     ran: Step
@@ -51,6 +55,7 @@ class Finished:
     order: NDArray[np.intp] | slice
     guessed: NDArray[np.int32] | None = None
     is_followed: bool = False
+    draft_end: int | None = None
 
 
 class StepsAhead:
@@ -91,19 +96,24 @@ class StepsAhead:
             for rank in others:
                 rank.begin(batch, first)
         self._last = None
+        guesses, max_length = first.guesses, first.max_length
         rows, is_ahead = len(ran.tokens), self.was_ahead
-        follows = decodes_on(
-            batch, first.max_length, guesses=first.guesses, is_ahead=is_ahead
-        ) and all([rank.may_follow(rows) for rank in ranks])
+        follows = decodes_on(batch, max_length, guesses=guesses, is_ahead=is_ahead)
+        # Of a step that was launched itself, the device does not know its stops behind a draft.
+        verifies = not is_ahead and ends_draft(batch, max_length, guesses=guesses)
+        if verifies:
+            follows, rows = True, 2 if guesses else 1
+        follows = follows and all([rank.may_follow(rows) for rank in ranks])
         if follows:
             for rank in ranks:
-                rank.follow(rows)
+                rank.follow(rows, is_behind_draft=verifies)
         # All choose the same tokens, but for one that another did not answer: it has none.
         chosen = first.finish(len(ran.outputs))
         for rank in others:
             chosen = np.minimum(chosen, rank.finish(len(ran.outputs)))
-        self._last = Finished(ran, chosen, order, is_followed=follows)
-        if follows and first.has_ended():
+        draft_end = draft_end_of(batch, chosen) if verifies else None
+        self._last = Finished(ran, chosen, order, is_followed=follows, draft_end=draft_end)
+        if follows and (first.has_ended() or (verifies and draft_end is None)):
             self.forget(ranks)
         return chosen[order]
 
@@ -112,6 +122,9 @@ class StepsAhead:
         last = self._last
         if last is None or not last.is_followed:
             return None
+        if last.draft_end is not None:
+            guessed = self._guesses(ranks, last) if ranks[0].guesses else None
+            return behind_draft(last.ran, last.chosen, guessed, last.draft_end)
         if not ranks[0].guesses:
             return _going_on(last.ran, last.chosen, last.ran.positions + 1, last.ran.drafts)
         return next_pairs(last.ran, last.chosen, self._guesses(ranks, last))
@@ -147,6 +160,67 @@ def _going_on(
     return Step(tokens, ran.slots, positions, ran.outputs, drafts, ran.biases, ran.stops)
 
 
+def behind_draft(
+    ran: Step, chosen: NDArray[np.int32], guessed: NDArray[np.int32] | None, end: int
+) -> Step:
+    """Return the step that goes on behind what held of a draft.
+
+    Args:
+        chosen: behind each output. guessed: behind these; None: nothing is.
+        end: the last output that counts, see `draft_end_of`.
+    """
+    row = ran.outputs[end]
+    tokens, drafts, biases = [chosen[end]], [NO_DRAFT], ran.biases[end : end + 1]
+    if guessed is not None:
+        tokens, drafts = [chosen[end], guessed[end]], [guessed[end], NO_DRAFT]
+        biases = np.zeros(2, np.float32)  # a guess is never favoured
+    outputs = np.arange(len(tokens), dtype=np.int32)
+    return Step(
+        tokens=np.array(tokens, np.int32),
+        slots=np.full(len(tokens), ran.slots[row]),
+        positions=ran.positions[row] + 1 + outputs,
+        outputs=outputs,
+        drafts=np.array(drafts, np.int32),
+        biases=biases,
+    )
+
+
+def draft_end_of(batch: Step, chosen: NDArray[np.int32]) -> int | None:
+    """Return the output behind which a step goes on that verified a draft; None: behind none.
+
+    What `follow_draft` finds on the device.
+    """
+    assert batch.stops is not None
+    assert batch.num_ends is not None
+    differs = chosen != batch.drafts
+    if not differs.any():
+        return None
+    end = int(differs.argmax())
+    before = batch.tokens[batch.outputs[end]]
+    # Of the places in the draft, those that were refuted.
+    stops = batch.stops[: batch.num_ends], batch.stops[batch.num_ends + end :]
+    for previous, tokens in (part.T for part in stops):
+        if ((tokens == chosen[end]) & ((previous == before) | (previous == ANY_TOKEN))).any():
+            return None
+    return end
+
+
+def ends_draft(batch: Step, max_length: int, *, guesses: bool = False) -> bool:
+    """Return whether a step may be followed by the one that goes on from what held of its draft.
+
+    Args:
+        guesses: whether that has a row more, for what is guessed.
+    """
+    return (
+        batch.num_ends is not None
+        and batch.stops is not None
+        and len(batch.stops) <= MAX_STOPS
+        and 0 < len(batch.outputs) <= MAX_OUTPUTS
+        and bool((batch.slots == batch.slots[0]).all())
+        and int(batch.positions[-1]) + (2 if guesses else 1) < max_length
+    )
+
+
 def decodes_on(
     batch: Step, max_length: int, *, guesses: bool = False, is_ahead: bool = False
 ) -> bool:
@@ -159,6 +233,7 @@ def decodes_on(
     rows = 2 if guesses else 1
     return (
         batch.stops is not None
+        and batch.num_ends is None
         and len(batch.stops) <= MAX_STOPS
         and max(batch.positions.tolist(), default=0) + rows < max_length
         and (is_ahead or (_is_pairs(batch) if guesses else _is_decoding(batch)))

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from tokenspeed.backends import ANY_TOKEN, NO_DRAFT, Step
 from tokenspeed.backends.cuda_weights import MtpWeights, Weights
 from tokenspeed.kernels.attention import attention_scratch
+from tokenspeed.kernels.draft import Drafted
 from tokenspeed.kernels.embedding import Begin
 from tokenspeed.kernels.exchange import Member, alone
 from tokenspeed.kernels.lm_head import (
@@ -39,7 +40,7 @@ from tokenspeed.model.llama import rotation_tables
 
 MAX_NARROW_ROWS = 64  # in steps up to this width each row attends in programs of its own
 # 16 bytes apart, as each is passed as an aligned pointer.
-_ROWS, _OUTPUTS, _TILES, _VOID, _BEFORE, _TURN = range(0, 24, 4)
+_ROWS, _OUTPUTS, _TILES, _VOID, _BEFORE, _TURN, _VERIFIES, _ENDS, _PREVIOUS = range(0, 36, 4)
 
 
 class RowFields(NamedTuple):
@@ -50,9 +51,9 @@ class RowFields(NamedTuple):
         outputs, drafts, biases: of each wanted row; biases are float32.
         parity: which half of the results each wanted row goes to.
         tile_starts, tile_counts: runs of rows of one slot that attend together.
-        stop_previous, stop_tokens: MAX_STOPS pairs; see `Step.stops`.
-        counts: rows, outputs, tiles, whether the step is void, and the numbers of the step before
-            and of this one, each at its place.
+        stop_previous, stop_tokens: MAX_STOPS pairs, see `Step.stops`; then as many behind a draft.
+        counts: rows, outputs, tiles, whether the step is void, the numbers of the step before and
+            of this one, and what `Drafted` has of a draft, each at its place.
     """
 
     tokens: Any
@@ -89,6 +90,7 @@ class StepMemory:
         num_rows, num_outputs, num_tiles: [1] int32 on the device. turn: the same, the number of the
             step, from 1 on.
         begin, ahead: what the first and the last kernel of a step agree on; see there.
+        draft: what goes on behind a step that verifies one reads and changes.
         launched: int32 on the device, counts steps of each width; see `Ahead`.
         member: the place among GPUs that share the model.
         chosen: [2, max_step_tokens] int32, ended: [2], pinned; written by `select`.
@@ -115,15 +117,15 @@ class StepMemory:
         # Fields are views into one buffer, each aligned for vector loads.
         padded = padded_rows(config)
         pinned = weights.embedding.is_cuda
-        shape = (len(RowFields._fields), max(padded, MAX_STOPS))
+        shape = (len(RowFields._fields), max(padded, 2 * MAX_STOPS))
         host = torch.zeros(shape, dtype=torch.int32, pin_memory=pinned)
         self._host = host
         self._host_fields = RowFields(*host.numpy())
         self._buffer = torch.zeros_like(host, device=device)
         fields = RowFields(*self._buffer)
         self.fields = fields._replace(biases=fields.biases.view(torch.float32))
-        self.num_rows, self.num_outputs, self.num_tiles, void, before, self.turn = (
-            fields.counts[i : i + 1] for i in (_ROWS, _OUTPUTS, _TILES, _VOID, _BEFORE, _TURN)
+        self.num_rows, self.num_outputs, self.num_tiles, void, before, self.turn, *of_draft = (
+            fields.counts[i : i + 1] for i in range(_ROWS, _PREVIOUS + 1, COUNT_STRIDE)
         )
         self.chosen = torch.zeros(2, padded, dtype=torch.int32, pin_memory=pinned)
         self.ended = torch.zeros(2, dtype=torch.int32, pin_memory=pinned)
@@ -166,7 +168,14 @@ class StepMemory:
         block_n = head_block_n(weights.head.n, weights.head.k)
         self.head_scratch = head_scratch(padded, weights.head.n, block_n, device)
         self.split_scratch = _split_scratch(weights, step_widths(config.max_step_tokens), device)
+        self.verifies, *of_stops = of_draft
         self.mtp = None if weights.mtp is None else MtpMemory(self, weights.mtp)
+        chosen = fields.tokens if self.mtp is None else self.mtp.chosen.tokens
+        self.draft = Drafted(
+            *(*self.fields[:7], chosen),
+            *(self.num_rows, self.num_outputs, self.num_tiles, self.verifies),
+            *(fields.stop_previous, fields.stop_tokens, *of_stops, void),
+        )
 
     @property
     def workspace_bytes(self) -> int:
@@ -212,11 +221,16 @@ class StepMemory:
             host.tile_starts[:tiles] = starts
             host.tile_counts[:tiles] = counts
         stops = np.zeros((0, 2), np.int32) if batch.stops is None else batch.stops[:MAX_STOPS]
-        host.stop_previous[: len(stops)], host.stop_tokens[: len(stops)] = stops.T
-        host.stop_previous[len(stops) :] = ANY_TOKEN
-        host.stop_tokens[len(stops) :] = NO_TOKEN.value
+        host.stop_previous[:] = ANY_TOKEN
+        host.stop_tokens[:] = NO_TOKEN.value
+        verifies = batch.num_ends is not None
+        at = slice(MAX_STOPS * verifies, MAX_STOPS * verifies + len(stops))
+        host.stop_previous[at], host.stop_tokens[at] = stops.T
         host.counts[[_ROWS, _OUTPUTS, _TILES]] = rows, outputs, tiles
         host.counts[[_VOID, _BEFORE]] = 0, turn - 1
+        host.counts[_VERIFIES] = verifies
+        if verifies and outputs:
+            host.counts[[_ENDS, _PREVIOUS]] = batch.num_ends, batch.tokens[batch.outputs[0]]
 
     def read(self, parity: int, count: int) -> NDArray[np.int32]:
         """Return the first `count` tokens of one half of the results."""
@@ -261,7 +275,8 @@ class MtpMemory:
         self.chosen = NextStep(fields.tokens, chosen, positions, fields.parity)
         self.guesses = NextStep(fields.tokens, guesses, positions, fields.parity)
         self.pairs = Pairs(
-            *(memory.num_rows, memory.num_outputs, fields.tokens, fields.positions, fields.drafts),
+            *(memory.num_rows, memory.num_outputs, memory.verifies),
+            *(fields.tokens, fields.positions, fields.drafts),
             *(fields.parity, chosen, guesses, weights.names.to(device)),
         )
         block_n = head_block_n(weights.head.n, weights.head.k)

@@ -16,6 +16,7 @@ from tokenspeed.backends.cuda_memory import (
 from tokenspeed.backends.cuda_weights import LayerWeights, Weights
 from tokenspeed.kernels.attention import Tiles, attention
 from tokenspeed.kernels.branch_norm import branch_norm
+from tokenspeed.kernels.draft import Guessed, follow_draft
 from tokenspeed.kernels.embedding import embedding
 from tokenspeed.kernels.gate_up import gate_up
 from tokenspeed.kernels.head_norm import head_norm
@@ -186,6 +187,13 @@ def run_guess(
     follow_pairs(own.pairs, rows=width, launch=launch)
 
 
+def run_behind_draft(memory: StepMemory, launch: Launch) -> None:
+    """Launch what makes the step behind one that verified a draft ready to be run."""
+    mtp = memory.mtp
+    guessed = None if mtp is None else Guessed(mtp.guesses.tokens, mtp.pairs.names)
+    follow_draft(memory.draft, guessed, launch=launch)
+
+
 def _run_layer(
     i: int,
     layer: LayerWeights,
@@ -302,4 +310,5 @@ def recorded_step(weights: Weights, config: EngineConfig, launch: Launch) -> lis
         how = replace(launch, recorded=recorded)
         run_step(weights, memory, width, how)
         run_guess(weights, memory, width, how)
+    run_behind_draft(memory, replace(launch, recorded=recorded))
     return recorded

@@ -291,14 +291,41 @@ class Sequence:
         most = 2 if rows.is_guess else 1  # tokens that the step may add
         if len(self.tokens) + most >= self._full_at:
             return None
+        return self._known_stops()
+
+    def stops_behind_draft(self, rows: Rows) -> tuple[NDArray[np.int32], int] | None:
+        """Return when the step behind one that verifies these rows will not simply decode on.
+
+        It would go on behind the first answer that differs from what was expected.
+
+        Returns:
+            stops, [stops, 2], and how many of them hold behind any answer: see `Step.num_ends`;
+            None: it will not decode on in any case, or these rows do that themselves.
+        """
+        is_plain = len(rows.tokens) == 1 and rows.drafts == [NO_DRAFT]
+        if is_plain or rows.is_guess or not rows.drafts:
+            return None
+        if self.num_output + len(rows.drafts) >= self.request.max_new_tokens:
+            return None
+        if not self.eos_token_ids.isdisjoint(rows.drafts):  # it may end where the draft holds
+            return None
+        if self.draft:  # it takes the place of whatever was refuted before
+            return self._stops_of(self.draft), len(self.eos_token_ids)
+        stops = self._known_stops()
+        return stops, len(stops)
+
+    def _known_stops(self) -> NDArray[np.int32]:
         if self._stops is None:
-            old, width = self.refuted, self.request.resync
-            ends = old[width - 1 : -1] if width else []  # of each n-gram that has something behind
-            before = old[width - 2 :] if width > 1 else [ANY_TOKEN] * len(ends)
-            pairs = [(ANY_TOKEN, token) for token in self.eos_token_ids]
-            pairs += zip(before, ends, strict=False)
-            self._stops = np.array(pairs, np.int32).reshape(-1, 2)
+            self._stops = self._stops_of(self.refuted)
         return self._stops
+
+    def _stops_of(self, old: list[int]) -> NDArray[np.int32]:
+        """Return the end marks, then the places of an old draft, in order."""
+        width = self.request.resync
+        ends = old[width - 1 : -1] if width else []  # of each n-gram that has something behind
+        before = old[width - 2 : -2] if width > 1 else [ANY_TOKEN] * len(ends)
+        marks = list(self.eos_token_ids)
+        return np.array([[ANY_TOKEN] * len(marks) + before, marks + ends], np.int32).T
 
     def _append(self, token: int) -> None:
         is_accepted = bool(self.draft) and self.draft[0] == token

@@ -178,7 +178,7 @@ class Scheduler:
         taken = num_rows(parts)
         room = min(room, self.max_step_tokens - taken)
         parts += with_guesses(beside, room - num_rows(beside))
-        return Plan(build_step(parts, self._stops(parts)), parts, taken) if parts else None
+        return Plan(build_step(parts, *self._stops(parts)), parts, taken) if parts else None
 
     def observe(self, plan: Plan, seconds: float) -> None:
         """Record how long a step took: this predicts later ones, and is charged to its clients."""
@@ -212,19 +212,26 @@ class Scheduler:
         request = sequence.request
         return request.deadline_s - now_s <= LIVE_S and not self.shares.is_over(request.client)
 
-    def _stops(self, parts: list[tuple[Sequence, Rows]]) -> NDArray[np.int32] | None:
-        """Return when the step behind these rows will be another one than theirs, decoded on."""
+    def _stops(
+        self, parts: list[tuple[Sequence, Rows]]
+    ) -> tuple[NDArray[np.int32] | None, int | None]:
+        """Return when the step behind these rows will be another one than theirs, decoded on.
+
+        Returns:
+            `Step.stops` and `Step.num_ends`.
+        """
         if self._may_admit() or self.alone or len(parts) < len(self.running):
-            return None
+            return None, None
+        if len(parts) == 1:
+            sequence, rows = parts[0]
+            return sequence.stops_behind_draft(rows) or (sequence.stops(rows), None)
         stops = [sequence.stops(rows) for sequence, rows in parts]
         known = [pairs for pairs in stops if pairs is not None]
         if len(known) < len(stops):
-            return None
-        if len(known) == 1:
-            return known[0]
+            return None, None
         pairs = np.ascontiguousarray(np.concatenate(known))
         # Each pair as one number: `unique` sorts pairs ten times as slowly.
-        return np.unique(pairs.view(np.int64)).view(np.int32).reshape(-1, 2)
+        return np.unique(pairs.view(np.int64)).view(np.int32).reshape(-1, 2), None
 
     def _may_admit(self) -> bool:
         return len(self.waiting) > 0 and self.cache.num_free > 0
@@ -536,8 +543,12 @@ def urgency(sequence: Sequence) -> tuple[float, int, float]:
     return (due, sequence.remaining_steps, sequence.arrival_s)
 
 
-def build_step(parts: list[tuple[Sequence, Rows]], stops: NDArray[np.int32] | None = None) -> Step:
-    """Lay the rows of several sequences side by side; for `stops` see `Step`."""
+def build_step(
+    parts: list[tuple[Sequence, Rows]],
+    stops: NDArray[np.int32] | None = None,
+    num_ends: int | None = None,
+) -> Step:
+    """Lay the rows of several sequences side by side; for `stops` and `num_ends` see `Step`."""
     tokens: list[int] = []
     slots: list[int] = []
     positions: list[int] = []
@@ -560,6 +571,7 @@ def build_step(parts: list[tuple[Sequence, Rows]], stops: NDArray[np.int32] | No
         drafts=np.array(drafts, np.int32),
         biases=np.array(biases, np.float32),
         stops=stops,
+        num_ends=num_ends,
     )
 
 

@@ -146,6 +146,7 @@ class Pairs(NamedTuple):
 
     Attributes:
         num_rows, num_outputs: [1] int32, how many there are.
+        verifies: [1] int32, not 0: these are no pairs, but rows that `follow_draft` goes on from.
         tokens, positions, drafts: [rows] int32; where all rows are wanted, those of the next step
             are written.
         parity: [rows] int32, which half of the results is written; flipped.
@@ -156,6 +157,7 @@ class Pairs(NamedTuple):
 
     num_rows: Any
     num_outputs: Any
+    verifies: Any
     tokens: Any
     positions: Any
     drafts: Any
@@ -181,8 +183,8 @@ def follow_pairs_kernel(pairs, PDL: tl.constexpr):
     wait_for_inputs(PDL)
     pair = tl.program_id(0)
     tl.store(pairs.parity + pair, 1 - tl.load(pairs.parity + pair))  # a program for each row
-    num_rows = tl.load(pairs.num_rows)
-    if (2 * pair + 1 >= num_rows) | (tl.load(pairs.num_outputs) != num_rows):
+    num_rows, verifies = tl.load(pairs.num_rows), tl.load(pairs.verifies)
+    if (2 * pair + 1 >= num_rows) | (tl.load(pairs.num_outputs) != num_rows) | (verifies != 0):
         return
     row = 2 * pair
     held = (tl.load(pairs.chosen + row) == tl.load(pairs.drafts + row)).to(tl.int32)

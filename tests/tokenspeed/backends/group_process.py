@@ -62,8 +62,8 @@ class RankProcess:
     def may_follow(self, rows: int) -> bool:
         return self.launches_ahead
 
-    def follow(self, rows: int) -> None:
-        self._pipe.send(("follow", rows))
+    def follow(self, rows: int, *, is_behind_draft: bool = False) -> None:
+        self._pipe.send(("follow", rows, {"is_behind_draft": is_behind_draft}))
 
     def finish(self, outputs: int) -> Any:
         return self._ask("finish", outputs)
@@ -141,6 +141,7 @@ def _run_rank(
             name, *arguments = pipe.recv()
         except EOFError:
             return
-        answer = getattr(backend, name)(*arguments)
+        named = arguments.pop() if arguments and isinstance(arguments[-1], dict) else {}
+        answer = getattr(backend, name)(*arguments, **named)
         if name in ANSWERED:
             pipe.send(answer)

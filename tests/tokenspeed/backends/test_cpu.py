@@ -232,7 +232,9 @@ def test_a_row_does_not_depend_on_its_neighbours(
             continue
         steps = [whole_sequence(sequences[s][a:b], slot=s, start=a) for s, a, b in parts]
         fields = ("tokens", "slots", "positions", "drafts", "biases")
-        joined = {name: np.concatenate([getattr(step, name) for step in steps]) for name in fields}
+        joined: dict[str, Any] = {
+            name: np.concatenate([getattr(step, name) for step in steps]) for name in fields
+        }
         rows = np.arange(len(joined["tokens"]), dtype=np.int32)
         logits = shared_backend.logits(Step(outputs=rows, **joined))
         for slot, start, end in parts:

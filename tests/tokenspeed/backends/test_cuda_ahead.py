@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,14 @@ from tests.tokenspeed.backends.test_cuda import rows
 from tests.tokenspeed.kernels.support import DEVICE
 from tokenspeed.backends import ANY_TOKEN, NO_DRAFT, Step
 from tokenspeed.backends.cuda import CudaBackend
-from tokenspeed.backends.cuda_ahead import StepsAhead, decodes_on, next_pairs
+from tokenspeed.backends.cuda_ahead import (
+    StepsAhead,
+    behind_draft,
+    decodes_on,
+    draft_end_of,
+    ends_draft,
+    next_pairs,
+)
 from tokenspeed.backends.cuda_weights import load_weights
 from tokenspeed.bench.engines.steps import NEVER
 from tokenspeed.engine.engine import Engine
@@ -47,7 +55,7 @@ class Counter:
     def may_follow(self, rows: int) -> bool:
         return not self.is_held
 
-    def follow(self, rows: int) -> None:
+    def follow(self, rows: int, *, is_behind_draft: bool = False) -> None:
         self._run("follow")
 
     def _run(self, how: str) -> None:
@@ -135,11 +143,11 @@ class Failing(Counter):
 
     fails = False
 
-    def follow(self, rows: int) -> None:
+    def follow(self, rows: int, *, is_behind_draft: bool = False) -> None:
         if self.fails:
             self.fails = False
             raise RuntimeError("launch failed")
-        super().follow(rows)
+        super().follow(rows, is_behind_draft=is_behind_draft)
 
 
 @pytest.mark.parametrize("which", [0, 1])
@@ -184,6 +192,80 @@ def test_which_steps_may_be_followed(step: Step, expected: bool) -> None:
     assert decodes_on(step, 64) is expected
 
 
+def verifying(prompt: list[int], draft: list[int], *stops: tuple[int, int], ends: int = 0) -> Step:
+    """Verify a draft of slot 0 behind a prompt."""
+    first = len(prompt) - 1
+    outputs = list(range(first, first + len(draft) + 1))
+    step = rows((0, 0, [*prompt, *draft]), outputs=outputs)
+    return replace(
+        step,
+        drafts=np.array([*draft, NO_DRAFT], np.int32),
+        stops=np.array(stops, np.int32).reshape(-1, 2),
+        num_ends=ends,
+    )
+
+
+@pytest.mark.parametrize(
+    ("chosen", "stops", "ends", "expected"),
+    [
+        ([5, 6, 7], [], 0, 2),  # all of it held
+        ([5, 9, 7], [], 0, 1),
+        ([9, 5, 9], [], 0, 0),
+        ([5, 9, 0], [(ANY_TOKEN, 0)], 1, 1),  # an end mark behind a row that does not count
+        ([5, 0, 9], [(ANY_TOKEN, 0)], 1, None),
+        ([5, 9, 7], [(5, 9)], 0, 1),  # a place before what was refuted
+        ([5, 9, 7], [(4, 4), (5, 9)], 0, None),  # the rest will be offered again
+        ([5, 9, 7], [(4, 4), (6, 9)], 0, 1),
+        ([9, 5, 9], [(3, 9)], 0, None),  # behind the prompt
+    ],
+)
+def test_where_a_draft_ends(
+    chosen: list[int], stops: list[tuple[int, int]], ends: int, expected: int | None
+) -> None:
+    step = verifying([4, 3], [5, 6], *stops, ends=ends)
+    assert draft_end_of(step, np.array(chosen, np.int32)) == expected
+    is_cut = replace(step, drafts=np.array([5, 6, chosen[2]], np.int32))
+    if chosen[:2] == [5, 6]:  # more of it may come
+        assert draft_end_of(is_cut, np.array(chosen, np.int32)) is None
+
+
+def test_what_comes_behind_a_draft() -> None:
+    step = replace(verifying([4, 3], [5, 6]), biases=np.array([0.1, 0.2, 0.3], np.float32))
+    said, guessed = np.array([5, 9, 7], np.int32), np.array([1, 2, 3], np.int32)
+    alone, pair = (behind_draft(step, said, behind, 1) for behind in (None, guessed))
+    for found, expected in ((alone, rows((0, 3, [9]))), (pair, rows((0, 3, [9, 2])))):
+        for name in ("tokens", "slots", "positions", "outputs"):
+            part = getattr(found, name)
+            assert part.dtype == np.int32
+            assert part.tolist() == getattr(expected, name).tolist()
+    assert alone.drafts.tolist() == [NO_DRAFT]
+    assert pair.drafts.tolist() == [2, NO_DRAFT]
+    assert alone.biases == step.biases[1]
+    assert not pair.biases.any()
+
+
+@pytest.mark.parametrize(
+    ("step", "expected", "expected_of_pairs"),
+    [
+        (verifying([3], [5, 6]), True, True),
+        (verifying([3], [5, 6], *[(1, 2)] * MAX_STOPS), True, True),
+        (verifying([3], [5, 6], *[(1, 2)] * (MAX_STOPS + 1)), False, False),
+        (replace(verifying([3], [5, 6]), num_ends=None), False, False),
+        (replace(verifying([3], [5, 6]), stops=None), False, False),
+        (verifying([3], list(range(61))), True, True),
+        (verifying([3], list(range(62))), True, False),  # there is no room for a guess
+        (verifying([3], list(range(63))), False, False),
+        (replace(verifying([3], [5]), slots=np.array([0, 1], np.int32)), False, False),
+    ],
+)
+def test_which_steps_with_a_draft_may_be_followed(
+    step: Step, expected: bool, expected_of_pairs: bool
+) -> None:
+    assert ends_draft(step, 64) is expected
+    assert ends_draft(step, 64, guesses=True) is expected_of_pairs
+    assert not decodes_on(replace(step, drafts=np.full(len(step.outputs), NO_DRAFT)), 64)
+
+
 @pytest.fixture(scope="module")
 def backends(model: Path) -> Iterator[tuple[CudaBackend, CudaBackend]]:
     """One that launches ahead, on the interpreter or a GPU, and one that does not."""
@@ -206,13 +288,38 @@ class Device(Counter):
         self.pairs: set[tuple[int, int]] = set()
         self.positions = self.drafts = np.zeros(0, np.int32)
         self.biases = np.zeros(0, np.float32)
+        self.log: list[tuple[Step, bool]] = []  # what was asked for, whether it was ahead
 
     def begin(self, batch: Step, written: Any = None) -> None:
+        self.batch = batch
         self.rows, self.positions = batch.tokens[batch.outputs], batch.positions[batch.outputs]
         self.drafts, self.biases = batch.drafts.copy(), batch.biases
-        self.pairs = set() if batch.stops is None else {(int(a), int(b)) for a, b in batch.stops}
+        self.pairs = set()
+        if batch.stops is not None and batch.num_ends is None:
+            self.pairs = _pairs(batch.stops)
         self.void = False
         self._run("begin")
+
+    def follow(self, rows: int, *, is_behind_draft: bool = False) -> None:
+        if is_behind_draft:
+            self._end_draft()
+        self._run("follow")
+
+    def _end_draft(self) -> int:
+        """Go on from the first answer that is not the draft's; return which it is."""
+        stops, num_ends = self.batch.stops, self.batch.num_ends
+        assert stops is not None
+        end, said = 0, self.rows.tolist()
+        while end < len(said) and said[end] == self.drafts[end]:
+            end += 1
+        is_over = end == len(said)
+        end -= is_over
+        self.pairs = _pairs(stops[:num_ends]) | _pairs(stops[num_ends:][end:])
+        before = int(self.batch.tokens[self.batch.outputs[end]])
+        self.void = is_over or bool(self.pairs & {(ANY_TOKEN, said[end]), (before, said[end])})
+        self.rows, self.positions = self.rows[end : end + 1], self.positions[end : end + 1]
+        self.drafts, self.biases = np.array([NO_DRAFT], np.int32), self.biases[end : end + 1]
+        return end
 
     def _run(self, how: str) -> None:
         self.told.append("void" if self.void else how)
@@ -243,7 +350,9 @@ class Device(Counter):
         return self.steps.guessed([self])
 
     def step(self, batch: Step) -> np.ndarray:
-        return self.steps.step([self], batch)
+        found = self.steps.step([self], batch)
+        self.log.append((batch, self.was_ahead))
+        return found
 
     def copy_slot(self, source: int, target: int, length: int) -> None: ...
     def hold(self, is_held: bool) -> None: ...
@@ -252,6 +361,10 @@ class Device(Counter):
 
 def following(tokens: np.ndarray, positions: np.ndarray) -> np.ndarray:
     return (tokens * 7 + positions // 3 * 5 + 3) % 6
+
+
+def _pairs(stops: np.ndarray) -> set[tuple[int, int]]:
+    return {(int(a), int(b)) for a, b in stops}
 
 
 class Plain(Device):
@@ -276,8 +389,15 @@ class Guessing(Device):
         self.tokens = batch.tokens[batch.outputs]
         super().begin(batch, written)
 
-    def follow(self, rows: int) -> None:
-        if not self.void:  # what `follow_pairs` does behind a step
+    def follow(self, rows: int, *, is_behind_draft: bool = False) -> None:
+        if is_behind_draft:
+            behind, places = self._guess(), self.at
+            end = self._end_draft()
+            self.tokens = np.array([self.rows[0], behind[end]], np.int32)
+            self.positions = (places[end] + np.arange(1, 3)).astype(np.int32)
+            self.drafts = np.array([behind[end], NO_DRAFT], np.int32)
+            self.biases = np.zeros(2, np.float32)
+        elif not self.void:  # what `follow_pairs` does behind a step
             held = self.rows[0::2] == self.drafts[0::2]
             behind = self._guess()
             token = np.where(held, self.rows[1::2], self.rows[0::2])
@@ -339,6 +459,8 @@ def test_launching_ahead_changes_no_output(
     assert [one.tokens for one in first] == [one.tokens for one in second]
     if len(requests) == 1:  # what is launched ahead is wanted, or was not run
         assert not gpu.unwanted
+        # Of longer n-grams only the last two tokens are looked up, and these before any output.
+        assert width > 1 or all(behind_drafts(gpu))
 
 
 @given(
@@ -368,8 +490,48 @@ def test_guesses_launched_ahead_change_no_output(
     assert [one.tokens for one in first] == [one.tokens for one in second]
     if len(requests) == 1:
         assert not gpu.unwanted
+        # Of longer n-grams only the last two tokens are looked up, and these before any output.
+        assert width > 1 or all(behind_drafts(gpu))
         if not drafts[0]:
             assert first[0].steps == second[0].steps - first[0].guessed
+
+
+def behind_drafts(gpu: Any) -> list[bool]:
+    """Return of each step that decodes on behind a draft or a prompt whether it was ahead.
+
+    But not where a draft had more tokens than rows: then more of it might have come.
+    """
+    found = []
+    for (verified, _), (behind, was_ahead) in pairwise(gpu.log):
+        is_whole = verified.num_ends is not None and verified.drafts[-1] == NO_DRAFT
+        expected, decodes = [*behind.tokens[1:], NO_DRAFT], behind.num_ends is None
+        decodes = decodes and behind.drafts.tolist() == expected
+        if is_whole and decodes and len(expected) == 1 + gpu.guesses:
+            found.append(was_ahead)
+    return found
+
+
+@pytest.mark.parametrize("guesses", [False, True])
+def test_what_decodes_on_behind_a_draft_was_launched_before(guesses: bool) -> None:
+    """Translations that say most of the last one again, with two words changed."""
+    found, num_verified = list[bool](), 0
+    for seed in range(60):
+        generator = np.random.default_rng(seed)
+        # No place in the draft begins with the last token of a prompt.
+        prompt, eos = (*generator.integers(0, 6, 3).tolist(), 7), range(seed % 2)
+        (plain,) = run(Plain(), [Request(prompt, max_new_tokens=30)], eos)
+        changed = generator.integers(0, 12, 2)
+        draft = [token + (i in changed) for i, token in enumerate(plain.tokens[:12])]
+        gpu = Guessing(3) if guesses else Device()
+        request = Request(prompt, draft=tuple(draft), max_new_tokens=30)
+        (helped,) = run(gpu, [request], eos)
+        assert helped.tokens == plain.tokens
+        assert not gpu.unwanted
+        found += behind_drafts(gpu)
+        num_verified += sum(step.num_ends is not None for step, _ in gpu.log)
+    assert len(found) >= 60
+    assert num_verified > len(found)  # some drafts come again
+    assert all(found)
 
 
 def test_a_token_and_a_guess_are_followed_by_a_token_and_a_guess() -> None:
@@ -442,6 +604,40 @@ def test_the_kernels_decide_as_the_engine_does(backends: tuple[CudaBackend, Cuda
         assert [one.tokens for one in first] == [one.tokens for one in second]
 
 
+@pytest.mark.parametrize("resync", [1, 2])
+def test_the_kernels_go_on_behind_a_draft_as_the_engine_does(
+    backends: tuple[CudaBackend, CudaBackend], resync: int
+) -> None:
+    """Where it is refuted, offered again, and ends; and behind a prompt alone."""
+    (plain,) = run(backends[1], [Request((5, 6), max_new_tokens=9)], ())
+    said, behind = plain.tokens, list[bool]()
+    for draft in ((), said[:4], (*said[:3], 91, 92), (91, *said[1:]), (said[0], 91, *said[1:6])):
+        request = Request((5, 6), draft=draft, max_new_tokens=9, resync=resync)
+        for eos in ((), said[2:3]):
+            gpu = Logged(backends[0])
+            first, second = (run(backend, [request], eos) for backend in (gpu, backends[1]))
+            assert [one.tokens for one in first] == [one.tokens for one in second]
+            behind += behind_drafts(gpu)
+    assert len(behind) >= 5
+    assert all(behind)
+
+
+class Logged:
+    """A backend that notes what was asked for, and whether it was ahead."""
+
+    def __init__(self, backend: CudaBackend) -> None:
+        self._backend = backend
+        self.log: list[tuple[Step, bool]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._backend, name)
+
+    def step(self, batch: Step) -> np.ndarray:
+        found = self._backend.step(batch)
+        self.log.append((batch, self._backend.was_ahead))
+        return found
+
+
 def run(backend: Any, requests: list[Request], eos: Any) -> list[Completion]:
     engine = Engine(Kept(backend), eos_token_ids=eos)
     found = engine.run(requests)
@@ -487,6 +683,27 @@ def test_a_slot_that_is_copied_onto_is_read_anew(
         found.append([tokens, backend.step(rows((0, 12, tokens))).tolist()])
         assert found[-1][1] == backend.step(rows((1, 12, tokens))).tolist()
     assert found[0] == found[1]
+
+
+def test_a_guess_that_fits_no_step_is_not_launched(
+    backends: tuple[CudaBackend, CudaBackend], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backends[0], "max_step_tokens", 1)
+    assert not backends[0].may_follow(2)
+
+
+def test_a_held_step_behind_a_draft_is_void(backends: tuple[CudaBackend, CudaBackend]) -> None:
+    backend, plain = backends
+    step = verifying([5], [6, 7])
+    expected = plain.step(step).tolist()
+    backend.hold(True)
+    backend.begin(step)
+    backend.follow(1, is_behind_draft=True)
+    assert backend.finish(3).tolist() == expected
+    assert backend.has_ended()
+    assert backend.memory.num_outputs.item() == 0
+    backend.hold(False)
+    backend.drop()
 
 
 def test_ends_are_seen_on_the_device(backends: tuple[CudaBackend, CudaBackend]) -> None:

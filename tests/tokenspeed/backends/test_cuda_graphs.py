@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from tests.tokenspeed.backends.test_cuda import rows
+from tests.tokenspeed.backends.test_cuda_ahead import verifying
 from tests.tokenspeed.kernels.support import assert_as_exact
-from tokenspeed.backends import NO_DRAFT, Step
+from tokenspeed.backends import ANY_TOKEN, NO_DRAFT, Step
 from tokenspeed.backends.cuda import CudaBackend
 from tokenspeed.backends.cuda_ref import step_ref
 from tokenspeed.backends.cuda_weights import FORMS, random_weights
@@ -106,6 +107,26 @@ def test_a_void_step_leaves_no_trace(backend: CudaBackend) -> None:
         assert (chosen == expected[at - 20]).all()
         assert backend.has_ended()
         backend.step(rows(*((slot, at, tokens[at : at + 1]) for slot in (6, 4))))
+
+
+def test_what_goes_on_behind_a_draft_has_the_same_tokens(backend: CudaBackend) -> None:
+    tokens, said = prompt(20), list[int]()
+    for _ in range(6):
+        said.append(int(backend.step(last_only(rows((1, 0, [*tokens, *said]))))[0]))
+    for end in range(7):
+        others = [(token + 1) % backend.config.vocab_size for token in said[end:]]
+        step = verifying(tokens, [*said[:end], *others])
+        chosen = backend.step(step)
+        behind = rows((0, 20 + end, [int(chosen[end])]))
+        following = backend.step(behind)
+        assert backend.was_ahead
+        assert (backend.step(replace(step, stops=None, num_ends=None)) == chosen).all()
+        assert backend.step(behind) == following
+        assert not backend.was_ahead
+        stop = np.array([(ANY_TOKEN, chosen[end])], np.int32)
+        assert (backend.step(replace(step, stops=stop, num_ends=1)) == chosen).all()
+        assert backend.step(behind) == following
+        assert not backend.was_ahead
 
 
 def test_steps_allocate_nothing(backend: CudaBackend) -> None:

@@ -13,10 +13,11 @@ import triton.language as tl
 from tests.conftest import MakeModel
 from tests.tokenspeed.backends.group_process import open_group
 from tests.tokenspeed.backends.test_cuda import rows
+from tests.tokenspeed.backends.test_cuda_ahead import verifying
 from tests.tokenspeed.kernels.support import assert_as_exact
-from tokenspeed.backends import Step, cuda, cuda_group
+from tokenspeed.backends import ANY_TOKEN, Step, cuda, cuda_group
 from tokenspeed.backends.cuda import CudaBackend
-from tokenspeed.backends.cuda_ahead import next_pairs
+from tokenspeed.backends.cuda_ahead import behind_draft, next_pairs
 from tokenspeed.backends.cuda_group import (
     CudaGroup,
     are_persistent,
@@ -121,6 +122,41 @@ def test_ranks_agree_on_what_is_launched_ahead(group: CudaGroup) -> None:
     assert group.step(step).tolist() == expected[0][:1]
 
 
+def test_ranks_agree_on_what_goes_on_behind_a_draft(group: CudaGroup) -> None:
+    ranks: Any = group.ranks
+    prompt, draft = PROMPT[:6], list[int]()
+    for _ in range(3):
+        draft.append(int(group.step(rows((0, 0, [*prompt, *draft])))[-1]))
+    cases = [(draft, 3), ([draft[0], 96, 95], 1), ([96, 95, 94], 0)]
+    for offered, end in cases:
+        step = verifying(prompt, offered)
+        for rank in ranks:
+            rank.launches_ahead = False
+        chosen = group.step(step)
+        behind = rows((0, 6 + end, [int(chosen[end])]))
+        expected = group.step(behind).tolist()
+        stop = np.array([(ANY_TOKEN, chosen[end])], np.int32)
+        for rank in ranks:
+            rank.launches_ahead = True
+        for batch, is_ahead in ((step, True), (replace(step, stops=stop, num_ends=1), False)):
+            assert group.step(batch).tolist() == chosen.tolist()
+            assert group.step(behind).tolist() == expected
+            assert group.was_ahead is is_ahead
+    for rank in ranks:
+        rank.launches_ahead = False
+    ranks[1].hold(True)  # before the other one knows
+    for rank in ranks:
+        rank.begin(step)
+    for rank in ranks:
+        rank.follow(1, is_behind_draft=True)
+    assert [rank.finish(4).tolist() for rank in ranks] == [chosen.tolist()] * 2
+    assert [rank.has_ended() for rank in ranks] == [True, True]
+    for rank in ranks:
+        rank.hold(False)
+        rank.drop()
+    assert group.step(behind).tolist() == expected
+
+
 def test_ranks_guess_together_and_launch_their_guesses_ahead(
     make_model: MakeModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -154,6 +190,14 @@ def test_ranks_guess_together_and_launch_their_guesses_ahead(
         chosen, guessed = (np.array(part, np.int32) for part in found)
         assert (chosen[0] == right) or number
         step = next_pairs(step, chosen, guessed)
+    for draft, end in (([right, 0], 1), ([0, 0], 0)):
+        step = verifying(PROMPT[:12], [token, *draft])
+        found = _said_by(group, step)
+        assert found == _said_by(alone, step)
+        chosen, guessed = (np.array(part, np.int32) for part in found)
+        behind = behind_draft(step, chosen, guessed, 1 + end)
+        assert _said_by(group, behind) == _said_by(alone, behind)
+        assert group.was_ahead
     assert _said_by(group, rows((2, 0, PROMPT[:1]))) == _said_by(alone, rows((2, 0, PROMPT[:1])))
     alone.close()
     group.close()
@@ -245,7 +289,7 @@ class Fake:
     def may_follow(self, rows: int) -> bool:
         return False
 
-    def follow(self, rows: int) -> None: ...
+    def follow(self, rows: int, *, is_behind_draft: bool = False) -> None: ...
     def has_ended(self) -> bool:
         return False
 

@@ -11,13 +11,16 @@ import torch
 from torch import Tensor
 
 from tests.tokenspeed.backends.test_cuda import rows
+from tests.tokenspeed.backends.test_cuda_ahead import verifying
 from tests.tokenspeed.kernels.support import DEVICE
 from tokenspeed.backends.cuda import CudaBackend
+from tokenspeed.backends.cuda_ahead import behind_draft, draft_end_of, next_pairs
 from tokenspeed.backends.cuda_memory import step_widths
 from tokenspeed.backends.cuda_step import recorded_step
 from tokenspeed.backends.cuda_weights import load_weights, random_mtp, random_weights, with_mtp
 from tokenspeed.backends.reference import load_llama
 from tokenspeed.bench.engines.shapes import SHAPES
+from tokenspeed.bench.engines.steps import NEVER
 from tokenspeed.engine.engine import Engine
 from tokenspeed.engine.request import Completion, Request
 from tokenspeed.errors import CheckpointError
@@ -133,6 +136,41 @@ def test_the_layer_changes_no_token_and_no_logit(model: Path, backend: CudaBacke
         biased = replace(step, drafts=drafts, biases=np.full(len(drafts), 0.4, np.float32))
         assert np.array_equal(plain.step(biased), backend.step(biased))
     plain.close()
+
+
+def test_a_pair_behind_a_draft_is_launched_ahead(model: Path, backend: CudaBackend) -> None:
+    """Where the draft ends, what is guessed there, and that rows of it alone are no pairs."""
+    prompt = np.random.default_rng(4).integers(3, 90, 7).tolist()
+    said = list[int]()
+    for _ in range(5):
+        said.append(int(backend.step(rows((0, 0, [*prompt, *said])))[-1]))
+    drafts = [said[:4], [*said[:2], 91, 92], [91, 92, 93], [said[0], 91, 92]]
+    for draft in drafts:
+        for known in (0, 6):  # the whole prompt, or its last token: then all rows are outputs
+            whole = verifying(prompt, draft)
+            parts = {k: getattr(whole, k)[known:] for k in ("tokens", "slots", "positions")}
+            step = replace(whole, **parts, outputs=whole.outputs - known)
+            backend.drop()
+            backend.step(replace(step, num_ends=None, stops=None))
+            chosen, guessed = backend.step(step), backend.guessed
+            end = draft_end_of(step, chosen)
+            assert end is not None
+            assert guessed is not None
+            behind = replace(behind_draft(step, chosen, guessed, end), stops=NEVER)
+            found = []
+            for is_ahead in (True, False):
+                if not is_ahead:
+                    backend.step(replace(step, num_ends=None, stops=None))
+                following = backend.step(behind)
+                assert backend.was_ahead is is_ahead
+                assert backend.guessed is not None
+                said_there = [following.tolist(), backend.guessed.tolist()]
+                # The pair behind it is ahead, too.
+                pair = next_pairs(behind, following, backend.guessed)
+                said_there += [backend.step(pair).tolist(), backend.guessed.tolist()]
+                found.append(said_there)
+                assert backend.was_ahead
+            assert found[0] == found[1]
 
 
 @pytest.mark.usefixtures("small")
@@ -282,4 +320,4 @@ def test_each_width_runs_the_layer_once() -> None:
     layer = ["qkv", "attention", "projection", "gate_up", "projection"]
     step = ["embedding", *layer, *layer, "lm_head", "select"]
     guess = ["join_rows", "projection", *layer, "lm_head", "select", "follow_pairs"]
-    assert names == [*step, *guess] * len(step_widths(96))
+    assert names == [*step, *guess] * len(step_widths(96)) + ["follow_draft"]

@@ -1,5 +1,6 @@
 """The arithmetic of drafts: for any draft, the output is what a deterministic model says alone."""
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -253,3 +254,52 @@ def test_where_plain_decoding_ends_is_foreseen(
         is_foreseen = {(ANY_TOKEN, predicted[0]), (rows.tokens[0], predicted[0])} & set(pairs)
         goes_on = sequence.finish_reason is None and sequence.rows(1000).tokens == predicted
         assert is_foreseen or goes_on
+
+
+@given(
+    target=TARGETS,
+    draft=DRAFTS,
+    resync=st.integers(0, 3),
+    most=st.integers(1, 30),
+    room=st.integers(3, 40),
+    wrong=st.sampled_from([None, 0, 2]),
+)
+def test_where_decoding_on_behind_a_draft_ends_is_foreseen(
+    target: list[int], draft: list[int], resync: int, most: int, room: int, wrong: int | None
+) -> None:
+    """Behind the first answer that differs it decodes on, or one of the stops there says no."""
+    request = Request(PROMPT, draft=tuple(draft), resync=resync, max_new_tokens=most)
+    sequence = Sequence(request, frozenset({EOS}))
+    sequence.begin(slot=0, reused=0, now_s=0.0)
+    held = list[int]()
+    while sequence.finish_reason is None:
+        rows = sequence.rows(room)
+        behind, seen = sequence.stops_behind_draft(rows), [*held, *rows.tokens]
+        is_plain = len(rows.tokens) == 1 and rows.drafts == [NO_DRAFT]
+        assert behind is None or not (is_plain or rows.is_guess)
+        answers = range(len(seen) - len(rows.drafts) + 1, len(seen) + 1)
+        predicted = [predict(seen[:end], target) for end in answers]
+        sequence.advance(rows, predicted)
+        said = [[*seen[:end], token] for end, token in zip(answers, predicted, strict=True)]
+        guesses = [guess(context, target, wrong or 0) for context in said]
+        if wrong is not None:
+            sequence.expect(guesses)
+        held = seen[: sequence.computed]
+        pairs = zip(predicted, rows.drafts, strict=True)
+        ends = [i for i, (token, expected) in enumerate(pairs) if token != expected]
+        if behind is None or not ends:
+            continue  # if all of it held, more of the draft may come
+        stops, num_ends = behind
+        end, first = ends[0], len(rows.tokens) - len(rows.drafts)
+        token, before = predicted[end], seen[answers[end] - 1]
+        stops = np.concatenate((stops[:num_ends], stops[num_ends + end :]))
+        is_foreseen = {(ANY_TOKEN, token), (before, token)} & {(int(a), int(b)) for a, b in stops}
+        following = [token] if wrong is None else [token, guesses[end]]
+        drafts = [*following[1:], NO_DRAFT]
+        goes_on = sequence.finish_reason is None and sequence.rows(room) == Rows(
+            following, rows.start + first + end + 1, drafts, is_guess=wrong is not None
+        )
+        assert is_foreseen or goes_on
+        if goes_on:  # and what ends that is known, too
+            again = sequence.stops(sequence.rows(room))
+            assert again is None or again.tolist() == stops.tolist()

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tokenspeed.backends import ANY_TOKEN
+from tokenspeed.backends import ANY_TOKEN, Step
 from tokenspeed.engine.fairness import ALLOWANCE_S, FairShares
 from tokenspeed.engine.kv_cache import MIN_FORK_TOKENS, KVCache, Slot
 from tokenspeed.engine.request import Request, Sequence
@@ -599,7 +599,7 @@ def test_a_step_says_when_the_next_one_is_another() -> None:
     scheduler = Scheduler(KVCache(2, 64), max_step_tokens=16)
     first, second, third = sequence(1.0), sequence(1.0, first=20), sequence(1.0, first=30)
     scheduler.add(first)
-    assert decode(scheduler) is None  # its prompt
+    assert decode(scheduler) == [[ANY_TOKEN, 0]]  # its prompt: see below
     assert decode(scheduler) == [[ANY_TOKEN, 0]]
     scheduler.add(second)
     assert decode(scheduler) is None
@@ -682,3 +682,32 @@ def test_a_step_that_goes_on_is_the_one_that_would_be_chosen_anew(
         return found
 
     assert run(False) == run(True)
+
+
+def test_a_step_with_a_draft_says_when_decoding_on_behind_it_ends() -> None:
+    """Of one sequence alone: behind any output the end mark, behind each token its own place."""
+    scheduler = Scheduler(KVCache(2, 64), max_step_tokens=16)
+    one = Sequence(Request((1, 2), draft=(5, 6, 7, 8)), frozenset({0}))
+    batch = added(scheduler, one)
+    assert batch.stops is not None
+    assert batch.stops.tolist() == [[ANY_TOKEN, 0], [5, 6], [6, 7]]
+    assert batch.num_ends == 1
+    one.advance(one.rows(16), [5, 9, 0, 0, 0])
+    plan = scheduler.plan(0.0)
+    assert plan is not None
+    assert plan.batch.tokens.tolist() == [9]
+    assert plan.batch.stops is not None
+    assert plan.batch.stops.tolist() == [[ANY_TOKEN, 0], [6, 7]]
+    assert plan.batch.num_ends is None
+    batch = added(scheduler, Sequence(Request((3, 4), draft=(5, 6)), frozenset({0})))
+    assert batch.stops is None
+    assert batch.num_ends is None
+
+
+def added(scheduler: Scheduler, sequence: Sequence) -> Step:
+    """Return the first step with a sequence."""
+    scheduler.add(sequence)
+    scheduler.admit(0.0)
+    plan = scheduler.plan(0.0)
+    assert plan is not None
+    return plan.batch

@@ -111,11 +111,12 @@ def test_blocks_have_to_fill_the_rows() -> None:
         )
 
 
-def pairs(exist: int, outputs: int) -> Pairs:
+def pairs(exist: int, outputs: int, verifies: int = 0) -> Pairs:
     """Three slots: a guess that holds, one that does not, and one behind what exists."""
     return Pairs(
         num_rows=ints(exist),
         num_outputs=ints(outputs),
+        verifies=ints(verifies),
         tokens=ints(5, 6, 15, 16, 25, 26, 0),
         positions=ints(9, 10, 3, 4, 7, 8, 0),
         drafts=ints(6, -1, 16, -1, 26, -1, 0),
@@ -126,11 +127,14 @@ def pairs(exist: int, outputs: int) -> Pairs:
     )
 
 
-@pytest.mark.parametrize(("exist", "outputs"), [(4, 4), (5, 5), (4, 2), (0, 0)])
-def test_the_next_step_goes_on_behind_what_holds(exist: int, outputs: int) -> None:
-    given, rows = pairs(exist, outputs), 8
+@pytest.mark.parametrize(
+    ("exist", "outputs", "verifies"), [(4, 4, 0), (5, 5, 0), (4, 2, 0), (0, 0, 0), (4, 4, 1)]
+)
+def test_the_next_step_goes_on_behind_what_holds(exist: int, outputs: int, verifies: int) -> None:
+    given, rows = pairs(exist, outputs, verifies), 8
     follow_pairs(given, rows=rows, launch=LAUNCH)
-    kept, count = pairs(exist, outputs), exist // 2 if exist == outputs else 0
+    are_pairs = exist == outputs and not verifies
+    kept, count = pairs(exist, outputs), exist // 2 if are_pairs else 0
     names = given.names[given.guesses.long()]
     shape = (slice(0, 2 * count), (-1, 2))
     tokens, positions = follow_pairs_ref(

@@ -21,8 +21,9 @@ import numpy as np
 import torch
 import triton
 
-from tokenspeed.backends import NO_DRAFT, Backend, Step, cuda_persistent
+from tokenspeed.backends import ANY_TOKEN, NO_DRAFT, Backend, Step, cuda_persistent
 from tokenspeed.backends.cuda import CudaBackend
+from tokenspeed.backends.cuda_ahead import behind_draft, next_pairs
 from tokenspeed.backends.cuda_persistent import InFlight, Ring, default_ring
 from tokenspeed.backends.cuda_weights import random_mtp, random_weights, with_mtp
 from tokenspeed.bench.engines.shapes import SHAPES
@@ -37,6 +38,7 @@ from tokenspeed.model.config import EngineConfig
 POSITION = 80  # of a timed row
 UPDATES = 40  # so many that chance does not decide how many guesses are right
 GUESSED = 1 << 15  # tokens that a layer can guess
+MAX_DRAFT = 40  # tokens of a draft that is checked
 SMALL = 1e-3  # scale of what is added to the residual, where tokens are to be predictable
 
 
@@ -203,6 +205,82 @@ def check_guesses(form: str) -> None:
     backend.close()
 
 
+def check_drafts(form: str) -> None:
+    """Compare what goes on behind a draft with the same steps launched one by one.
+
+    The whole prompt is in the step, or its last token alone; the draft holds up to each place.
+    """
+    shape = replace(SHAPES["llama-3.2-1b"], num_layers=3, vocab_size=24064)
+    config = EngineConfig(num_slots=4, max_length=512, max_step_tokens=256)
+    plain = random_weights(shape, form, "cuda", seed=7)
+    prompt = np.random.default_rng(3).integers(3, shape.vocab_size, 40).tolist()
+    for has_guesses in (False, True):
+        weights = with_mtp(plain, random_mtp(shape, "cuda")) if has_guesses else plain
+        backend = CudaBackend(weights, config, persistent=True)
+        said = list[int]()
+        for _ in range(MAX_DRAFT):
+            said.append(int(backend.step(rows((0, 0, [*prompt, *said])))[-1]))
+        steps, wrong, not_ahead, in_vain = 0, 0, 0, 0
+        for length in (1, 2, 3, 7, 24, MAX_DRAFT):
+            for end in range(length + 1):
+                others = [(token + 1) % shape.vocab_size for token in said[end:length]]
+                for known in (0, len(prompt) - 1):
+                    step = verifying(prompt, [*said[:end], *others], known)
+                    alone = on_behind(backend, step, end, is_ahead=False)
+                    ahead = on_behind(backend, step, end, is_ahead=True)
+                    stop = np.array([(ANY_TOKEN, alone[0][end])], np.int32)
+                    void = replace(step, stops=stop, num_ends=1)
+                    voided = on_behind(backend, void, end, is_ahead=True)
+                    steps += 1
+                    wrong += ahead[:-1] != alone[:-1] or voided[:-1] != alone[:-1]
+                    not_ahead += not ahead[-1]
+                    in_vain += voided[-1]
+        say(
+            check=form,
+            guesses=has_guesses,
+            behind_drafts=steps,
+            wrong=wrong,
+            not_ahead=not_ahead,
+            in_vain=in_vain,
+        )
+        backend.close()
+
+
+def verifying(prompt: list[int], draft: list[int], known: int) -> Step:
+    """Verify a draft behind a prompt, the first `known` tokens of which a slot holds already."""
+    first = len(prompt) - 1 - known
+    step = rows((0, known, [*prompt[known:], *draft]))
+    return replace(
+        step,
+        outputs=np.arange(first, first + len(draft) + 1, dtype=np.int32),
+        drafts=np.array([*draft, NO_DRAFT], np.int32),
+        biases=np.zeros(len(draft) + 1, np.float32),
+        stops=NEVER,
+        num_ends=0,
+    )
+
+
+def on_behind(backend: CudaBackend, step: Step, end: int, *, is_ahead: bool) -> list[Any]:
+    """Run a step and two behind the output where its draft ends.
+
+    Returns:
+        What each said and guessed, then whether the second one was ahead.
+    """
+    backend._launch_ahead = is_ahead
+    chosen, guessed = backend.step(step), backend.guessed
+    found = [chosen.tolist(), None if guessed is None else guessed.tolist()]
+    behind = replace(behind_draft(step, chosen, guessed, end), stops=NEVER)
+    chosen, guessed = backend.step(behind), backend.guessed
+    was_ahead = backend.was_ahead
+    found += [chosen.tolist(), None if guessed is None else guessed.tolist()]
+    if guessed is None:
+        behind = replace(behind, tokens=chosen, positions=behind.positions + 1)
+    else:
+        behind = next_pairs(behind, chosen, guessed)
+    found += [backend.step(replace(behind, stops=None)).tolist(), was_ahead]
+    return found
+
+
 def guesses(model: str, form: str, rights: list[float], layers: int) -> None:
     """Time tokens and updates with an MTP layer, some of whose guesses are right, and without one.
 
@@ -357,6 +435,7 @@ if __name__ == "__main__":
         if args.what == "check":
             check(case)
             check_guesses(case)
+            check_drafts(case)
         else:
             model, form = case.split(":")
             if args.what == "engine":
