@@ -99,6 +99,12 @@ class Rows(NamedTuple):
     drafts: list[int]  # the expected next token of each answered row; these are the last rows
     is_guess: bool = False  # whether the backend expects them, not the client
 
+    @property
+    def only_decodes(self) -> bool:
+        """Whether these are the last token of a sequence, or that and a guess."""
+        is_plain = self.is_guess or self.drafts == [NO_DRAFT]
+        return is_plain and len(self.tokens) == 1 + self.is_guess
+
 
 @dataclass(eq=False)
 class Sequence:
@@ -221,12 +227,13 @@ class Sequence:
         return Rows([*missing, *draft], self.computed, [*draft, *following])
 
     def decodes_on(self, before: Rows) -> bool:
-        """Whether its next rows are of the kind of these, for which it had `stops`.
+        """Whether its next rows decode like these, for which it had `stops`.
 
         Its next `stops`, if it has any, are then the same.
         """
         return (
-            self.missing == 1
+            before.only_decodes
+            and self.missing == 1
             and (self.guess is not None) == before.is_guess
             and self._stops is not None  # since then no draft was refuted or offered again
         )
@@ -284,9 +291,7 @@ class Sequence:
         Returns:
             [stops, 2], see `Step.stops`; None: it will not in any case.
         """
-        if len(rows.tokens) > 1 + rows.is_guess or (
-            rows.drafts != [NO_DRAFT] and not rows.is_guess
-        ):
+        if not rows.only_decodes:
             return None
         most = 2 if rows.is_guess else 1  # tokens that the step may add
         if len(self.tokens) + most >= self._full_at:
