@@ -146,7 +146,7 @@ def attend_splits(
     barrier()
     block_weights(memory, scale, begin, last, SPLITS)
     barrier()
-    found = ()
+    tops, mores, outs = (), (), ()
     for s in gl.static_range(SPLITS):
         out = gl.zeros([16, HEAD_DIM], gl.float32, _WIDE)
         sums = gl.zeros([16, 8], gl.float32, _WIDE)
@@ -157,15 +157,16 @@ def attend_splits(
             out = mma_v2(a, v, out * gl.expand_dims(shrink, 1))
             sums = mma_v2(a, ones, sums * gl.expand_dims(shrink, 1))
         top = memory.stat_rows.index(s * 2 * BLOCKS + 2 * BLOCKS - 1).load(_WIDE_ROWS)
-        found += ((top, gl.max(sums, 1), out),)  # type: ignore[assignment]  # unrolled
+        tops += (top,)  # type: ignore[assignment]  # unrolled
+        mores += (gl.max(sums, 1),)  # type: ignore[assignment]
+        outs += (out,)  # type: ignore[assignment]
     for s in gl.static_range(SPLITS):
-        top, more, out = found[s]  # type: ignore[misc]
-        new = gl.maximum(maximum, top)
+        new = gl.maximum(maximum, tops[s])
         finite = gl.where(new == float("-inf"), 0.0, new)
         old_share = gl.exp2(maximum - finite)
-        new_share = gl.exp2(top - finite)
-        total = total * old_share + more * new_share
-        values = values * gl.expand_dims(old_share, 1) + out * gl.expand_dims(new_share, 1)
+        new_share = gl.exp2(tops[s] - finite)
+        total = total * old_share + mores[s] * new_share
+        values = values * gl.expand_dims(old_share, 1) + outs[s] * gl.expand_dims(new_share, 1)
         maximum = new
     return maximum, total, values
 
