@@ -246,22 +246,22 @@ def split_k(form: str, weights: Weights, parts: str) -> None:
         tuned.SPLIT_K[(kernel, form, matrix.n, matrix.k)] = int(count)
 
 
-def compile_ahead(case: str, ranks: int, parts: str) -> None:
-    """Compile the persistent kernels of a case of `check` or `time` into the cache."""
+def compile_ahead(case: str, ranks: int, parts: str, has_mtp: bool) -> None:
+    """Compile the persistent kernels of a case of `check`, `time` or `guess` into the cache."""
     began = time.perf_counter()
     model, _, form = case.rpartition(":")
     shape, config = (SHAPES[model], TIMED) if model else (SMALL, CHECKED)
-    shape = replace(shape, num_layers=2)
-    weights = random_weights(shape, form, "meta", shard=Shard(0, ranks))
+    few = replace(shape, num_layers=2)
+    weights = random_weights(few, form, "meta", shard=Shard(0, ranks))
     split_k(form, weights, parts)
-    group = group_of(0, ranks, shape, config)
+    group = group_of(0, ranks, shape, config, has_mtp=has_mtp)
     inboxes = [torch.zeros(group.inbox_words, dtype=torch.int64, device="meta")] * ranks
     memory = StepMemory(weights, config, join(group, inboxes, "meta"))
     step = PersistentStep(tile_layers(weights), memory, max_width=1)
     step.compile(1)
     if not model:
         step.compile(1, torch.empty(1, len(weights.tokens), device="meta"))
-    say(compiled=case, parts=parts, seconds=time.perf_counter() - began)
+    say(compiled=case, parts=parts, has_mtp=has_mtp, seconds=time.perf_counter() - began)
 
 
 def timing(model: str, form: str, devices: list[int], quick: bool, parts: str) -> None:
@@ -364,11 +364,12 @@ if __name__ == "__main__":
     numbers = [int(i) for i in args.devices.split(",")]
     if args.what == "compile":
         context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(8, mp_context=context, max_tasks_per_child=1) as workers:
+        with ProcessPoolExecutor(16, mp_context=context, max_tasks_per_child=1) as workers:
             jobs = [
-                workers.submit(compile_ahead, case, len(numbers), parts)
+                workers.submit(compile_ahead, case, len(numbers), parts, has_mtp)
                 for case in args.cases
                 for parts in (("", args.split) if args.split and ":" in case else ("",))
+                for has_mtp in ((False, True) if ":" in case else (False,))
             ]
             for job in jobs:
                 job.result()
