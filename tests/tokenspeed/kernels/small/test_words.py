@@ -21,6 +21,7 @@ from tokenspeed.kernels.small.words import halves_asm, halves_constraints, sums_
 LAYERS, STEPS = 3, 2
 MAX_POLLS = 1 << 24
 
+Word = tuple[str | int, ...]  # its kind, and which
 Load = Callable[[int, int], list[int]]  # from an address and the number of the poll
 
 
@@ -108,7 +109,7 @@ class Thread:
 
 
 def floats(value: int) -> np.float32:
-    return np.uint32(value).view(np.float32)  # type: ignore[no-any-return]
+    return np.uint32(value).view(np.float32)
 
 
 def bits(value: float | np.float32) -> int:
@@ -194,8 +195,8 @@ class Walk:
         self._names: list[tuple[str, int, int]] = []  # event, layer, program
         self._needed: list[int] = []  # by each event, as bits
         self._last: dict[int, int] = {}  # event of a program
-        self._writer: dict[tuple[Any, ...], int] = {}
-        self._readers = defaultdict[tuple[Any, ...], set[int]](set)
+        self._writer: dict[Word, int] = {}
+        self._readers = defaultdict[Word, set[int]](set)
         self.overwritten = set[str]()  # kinds of words
         self.early = set[tuple[str, str]]()  # a reader, and who may write before it has read
         self._ended = 0
@@ -211,7 +212,7 @@ class Walk:
         plan = self._plan
         return plan.kv_heads + plan.gate_programs + plan.down_programs + 1  # one has no tiles
 
-    def _hidden(self) -> list[tuple[Any, ...]]:
+    def _hidden(self) -> list[Word]:
         return [("hidden", unit) for unit in range(self._units(self._plan.hidden, "down"))]
 
     def _units(self, rows: int, matrix: str) -> int:
@@ -222,8 +223,8 @@ class Walk:
         name: str,
         layer: int,
         program: int,
-        reads: Sequence[tuple[Any, ...]] = (),
-        writes: Sequence[tuple[Any, ...]] = (),
+        reads: Sequence[Word] = (),
+        writes: Sequence[Word] = (),
     ) -> None:
         """Let a program read, then write."""
         number, needed = len(self._names), self._ended
@@ -237,7 +238,7 @@ class Walk:
             self._readers[word].add(number)
         for word in writes:
             for reader in self._readers.pop(word, set()) - {number}:
-                self.overwritten.add(word[0])
+                self.overwritten.add(str(word[0]))
                 if not needed >> reader & 1:
                     self.early.add((self._names[reader][0], name))
             self._writer[word] = number
@@ -268,7 +269,7 @@ class Walk:
                 self._event("gate", layer, program, (), [("inner", unit)])
         for i, program in enumerate(downs):
             for unit in range(i, down_units, len(downs)):
-                own = [("parts", kv, unit) for kv in range(kv_heads)]
+                own: list[Word] = [("parts", kv, unit) for kv in range(kv_heads)]
                 own += [("hidden", unit)] if layer else []
                 inner = [("inner", each) for each in range(units)] if unit == i else []
                 self._event("down", layer, program, [*own, *inner], [("hidden", unit)])
