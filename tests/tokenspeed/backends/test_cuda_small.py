@@ -188,7 +188,7 @@ def test_it_needs_a_hopper_gpu() -> None:
     assert "GPU" in str(cuda_small.why_not(weights))
 
 
-@pytest.fixture(scope="module", params=[SHIPPED, replace(SHALLOW, embedding_scale=2.0)])
+@pytest.fixture(scope="module", params=[SHIPPED, replace(SHALLOW, attention_scale=0.1)])
 def backend(request: pytest.FixtureRequest) -> Iterator[CudaBackend]:
     if torch.cuda.get_device_capability()[0] != 9:
         pytest.skip("needs a Hopper GPU")
