@@ -76,7 +76,7 @@ COMPILED := TRITON_INTERPRET=0 $(BIN)/python -m tokenspeed.bench.engines.compile
 kernels: $(VENV)/.test
 	rm -f benchmarks/results/compiled.json
 	$(COMPILED) --targets sm_90 --persistent
-	$(COMPILED) --targets sm_80,sm_100,gfx942 --models default-38m:int8,llama-3-8b:int4 --one-each
+	$(COMPILED) --targets sm_80,sm_100,gfx942 --models default-40m:int8,llama-3-8b:int4 --one-each
 
 generate: $(VENV)/.lint
 	$(BIN)/python -m service.wire.generate

@@ -19,19 +19,27 @@ NOT_HERE = frozenset(
     }
 )
 
-# One kernel in parts, for which Triton has no interpreter.
+# Kernels in parts, for which Triton has no interpreter.
 PERSISTENT = (
     "grid layouts producers word_producer products int4 parts qkv own_rows attention projection "
     "gate_up head ranks kernel"
 )
+SMALL = "attend matrices head kernel"
 
 # Parts of something larger: the test that runs them. A line goes away when they get their own.
-ELSEWHERE = {
-    "tokenspeed/kernels/slots.py": "tokenspeed/kernels/test_attention.py",  # two named tuples
-} | {
-    f"tokenspeed/kernels/persistent/{name}.py": "tokenspeed/backends/test_cuda_persistent.py"
-    for name in PERSISTENT.split()
-}
+ELSEWHERE = (
+    {
+        "tokenspeed/kernels/slots.py": "tokenspeed/kernels/test_attention.py",  # two named tuples
+    }
+    | {
+        f"tokenspeed/kernels/persistent/{name}.py": "tokenspeed/backends/test_cuda_persistent.py"
+        for name in PERSISTENT.split()
+    }
+    | {
+        f"tokenspeed/kernels/small/{name}.py": "tokenspeed/backends/test_cuda_small.py"
+        for name in SMALL.split()
+    }
+)
 
 
 def mirrored(source: str) -> Path:

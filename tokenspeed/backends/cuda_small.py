@@ -119,8 +119,8 @@ def plan_of(
     gates = 2 * inner // (WARPS * ROWS // gate_parts)
     downs = hidden // (WARPS * ROWS // down_parts)
     if rest < gates + downs:
-        downs = min(downs, max(1, rest // DOWN_SHARE))
-        gates = min(gates, rest - downs)
+        gates = min(gates, rest - min(downs, max(1, rest // DOWN_SHARE)))
+        downs = rest - gates  # no program is left that would take another's tiles once more
     if gates < 1:
         raise BackendUnavailable(f"{programs} multiprocessors are too few for one kernel")
     return SmallPlan(

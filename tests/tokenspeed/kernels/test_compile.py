@@ -34,6 +34,7 @@ def test_groups_keep_their_types_and_names() -> None:
         "weight": ("*i16", "*fp32", "constexpr"),
         "num_rows_ptr": "*i32",
         "out_ptr": "*bf16",
+        "scratch": ("*i64", "*i32"),  # of no use where K is not cut
     }
     assert isinstance(dict(found.types)["x"], Scaled)
     assert set(found.aligned) >= {(0, 0), (0, 1), (1, 0), (1, 1), (3,)}

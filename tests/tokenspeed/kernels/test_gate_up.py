@@ -6,6 +6,8 @@ import pytest
 import torch
 
 from tests.tokenspeed.kernels.support import (
+    CONFIG,
+    DEVICE,
     EPS,
     FORMATS,
     assert_as_exact,
@@ -18,6 +20,7 @@ from tests.tokenspeed.kernels.support import (
 )
 from tokenspeed.kernels.gate_up import gate_up, gate_up_ref, interleave_gate_up
 from tokenspeed.kernels.norm import Scaled, square_sum_ref
+from tokenspeed.kernels.split_k import split_needs, split_scratch
 
 
 @pytest.mark.parametrize("form", FORMATS)
@@ -53,3 +56,35 @@ def test_biases_and_gelu_of_rows_that_come_normed(form: str) -> None:
     assert_as_exact(out, ref, exact)
     for other in (gate_up_ref(wide, table, None, bias), gate_up_ref(wide, table, None)):
         assert (other - exact).abs().max() > 0.1
+
+
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("block_k", [128, 256])
+def test_parts_side_by_side_or_in_turn_give_the_same_bits(form: str, block_k: int) -> None:
+    rows, exist, inner, k, parts = 17, 15, 50, 512, 2
+    x, sums = random_rows(form, rows, k, seed=1), square_sum_ref(random(rows, k, seed=2).float())
+    gate, up = random(inner, k, seed=3) * 0.2, random(inner, k, seed=4) * 0.2
+    bias = random(2 * inner, seed=5, dtype=torch.float32)
+    weight = replace(matrix(interleave_gate_up(gate, up), form), bias=bias)
+    config = replace(CONFIG, block_k=block_k)
+    scratch = split_scratch(*split_needs(rows, 2 * inner, 16, config, parts), DEVICE)
+    found: list[torch.Tensor] = []
+    for height, shared in ((16, None), (16, scratch), (32, None)):
+        out, how = nans(rows, inner, dtype=x.dtype), plan(height, config, split_k=parts)
+        how = replace(how, scratch=shared)
+        gate_up(Scaled(x, sums), weight, ints(exist), out, eps=EPS, plan=how)
+        assert torch.isnan(out[exist:]).all()
+        found.append(out[:exist])
+    assert all(torch.equal(found[0], each) for each in found[1:])
+    table = weight.dequantize()
+    ref = gate_up_ref(Scaled(x, sums), table.to(x.dtype), EPS, bias)
+    exact = gate_up_ref(Scaled(x.float(), sums), table, EPS, bias)
+    assert_as_exact(found[0], ref[:exist], exact[:exist])
+
+
+def test_parts_that_k_cannot_be_cut_into_are_refused() -> None:
+    weight = matrix(random(32, 128), "int8")
+    scaled = Scaled(random_rows("int8", 1, 128), torch.zeros(1, dtype=torch.int64, device=DEVICE))
+    out = nans(1, 16, dtype=scaled.states.dtype)
+    with pytest.raises(ValueError, match="128 columns cannot be cut into 4"):
+        gate_up(scaled, weight, ints(1), out, eps=EPS, plan=plan(1, split_k=4))

@@ -24,6 +24,7 @@ def product(x: torch.Tensor, weight: Matrix, tile: Tile, begin: int, size: int) 
         MATRIX=weight.type,
         TILE=tile,
         OVERLAP=Overlap(0, 0),
+        EACH=False,
         enable_fp_fusion=False,
         num_warps=4,
     )

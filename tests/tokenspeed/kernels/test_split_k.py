@@ -1,10 +1,86 @@
 """What K can be cut into, and what sharing the parts takes."""
 
+from dataclasses import replace
+
 import pytest
 import torch
+import triton
+import triton.language as tl
 
-from tests.tokenspeed.kernels.support import CONFIG, DEVICE, matrix, random
-from tokenspeed.kernels.split_k import check_scratch, check_split, split_needs, split_scratch
+from tests.tokenspeed.kernels.support import (
+    CONFIG,
+    DEVICE,
+    assert_as_exact,
+    ints,
+    matrix,
+    nans,
+    plan,
+    random,
+    random_rows,
+)
+from tokenspeed.kernels.split_k import (
+    SplitScratch,
+    check_scratch,
+    check_split,
+    multiply_split,
+    split_needs,
+    split_scratch,
+)
+from tokenspeed.kernels.tile import start_tile, tile_rows
+
+
+@triton.jit
+def split_kernel(
+    x_ptr,
+    weight,
+    count_ptr,
+    out_ptr,
+    scratch,
+    MATRIX: tl.constexpr,
+    TILE: tl.constexpr,
+    SPLIT: tl.constexpr,
+    OVERLAP: tl.constexpr,
+):
+    col_start, count = start_tile(weight, count_ptr, MATRIX, TILE, OVERLAP, False)
+    if tl.program_id(0) * TILE.block_m >= count:
+        return
+    rows, row_mask = tile_rows(count, TILE)
+    acc, has_sum = multiply_split(
+        x_ptr, rows, row_mask, weight, col_start, scratch, MATRIX, TILE, SPLIT, False
+    )
+    if SPLIT.is_shared:
+        if not has_sum:
+            return
+    cols = col_start + tl.arange(0, TILE.block_n)
+    mask = row_mask[:, None] & (cols < MATRIX.n)[None, :]
+    tl.store(out_ptr + rows[:, None] * MATRIX.n + cols[None, :], acc, mask=mask)
+
+
+@pytest.mark.parametrize("form", ["bf16", "int8", "fp8", "int4"])
+@pytest.mark.parametrize(("block_k", "parts"), [(128, 4), (128, 2), (256, 2)])
+def test_parts_of_one_block_or_more_have_the_bits_of_parts_side_by_side(
+    form: str, block_k: int, parts: int
+) -> None:
+    """Where a part is one block, one loop has them all."""
+    if form == "int4" and (block_k, parts) != (256, 2):
+        pytest.skip("its parts are 256 columns or more")
+    k, n, rows = 512, 70, 20
+    x, weight = random_rows(form, rows, k, seed=1), matrix(random(n, k, seed=2) * 0.1, form)
+    config = replace(CONFIG, block_k=block_k)
+    found: list[torch.Tensor] = []
+    for shared in (None, split_scratch(*split_needs(rows, n, 16, config, parts), DEVICE)):
+        out = nans(rows, n, dtype=torch.float32)
+        how = plan(16, config, split_k=parts, scratch=shared)
+        unused = SplitScratch(out, ints(0))
+        how.start_split(
+            split_kernel, weight, rows, x, weight.arrays, ints(rows - 2), out, unused=unused
+        )
+        assert torch.isnan(out[rows - 2 :]).all()
+        found.append(out[: rows - 2])
+    assert torch.equal(*found)
+    table = weight.dequantize()
+    exact = x[: rows - 2].double() @ table.double().t()
+    assert_as_exact(found[0], (x[: rows - 2] @ table.to(x.dtype).t()).float(), exact)
 
 
 @pytest.mark.parametrize(("form", "unit"), [("bf16", 16), ("int8", 64), ("int4", 256)])

@@ -1,13 +1,14 @@
 """Compile every kernel in use for GPUs that need not be present, and show what each needs.
 
-    python -m tokenspeed.bench.engines.compiled [--targets sm_80,gfx942] [--models default-38m:int8]
+    python -m tokenspeed.bench.engines.compiled [--targets sm_80,gfx942] [--models default-40m:int8]
                                         [--decode] [--one-each] [--kernels NAME,...]
                                         [--persistent] [--kept FILE [--update]]
 
 Registers, shared memory and stack come from the compiled binary. A decode kernel (tiles of 16
 rows) that spills registers on the GPU that its tiles were chosen for fails the check; so does any
 kernel that does not compile, and a persistent step that does not fit or lacks what it is there for
-(those of few rows spill around attention: up to 172 bytes with Triton 3.6, more with 3.9).
+(those of few rows spill around attention: up to 172 bytes with Triton 3.6, more with 3.9; that of
+a small model must not).
 With `--kept`, a kernel that has passed the check and has not changed since is not compiled again:
 compiling all that the tests check takes two minutes.
 """
@@ -28,6 +29,7 @@ from typing import Any, ClassVar
 import triton
 from triton.backends.compiler import GPUTarget
 
+from tokenspeed.backends import cuda_small
 from tokenspeed.backends.cuda import default_launch
 from tokenspeed.backends.cuda_memory import padded_rows
 from tokenspeed.backends.cuda_persistent import SHARED_BYTES, WORD_ROWS, most_rows, plan_of
@@ -40,6 +42,8 @@ from tokenspeed.bench.page import markdown_table
 from tokenspeed.kernels.compile import Job, jobs
 from tokenspeed.kernels.persistent import compiling
 from tokenspeed.kernels.persistent.arguments import Plan
+from tokenspeed.kernels.small import compiling as small_compiling
+from tokenspeed.kernels.small.arguments import SmallPlan
 from tokenspeed.model.config import EngineConfig
 from tokenspeed.model.sharding import Shard
 
@@ -54,7 +58,7 @@ IN_USE = [
     "llama-3-8b:int8",
     "llama-3-8b:int4",
     "llama-3.2-1b:bf16",
-    "default-38m:int8",
+    "default-40m:int8",
     "default-38m:fp8",
     "qwen3-8b:int4",
     "gemma-3-4b:bf16",
@@ -64,6 +68,7 @@ NORMED = "qwen3-8b"  # the same for one row and few, where heads are normed
 SMALL = "llama-3.2-1b"  # the same for few, without barriers for more
 STEP_FORMS, STEP_WIDTHS = ("bf16", "int8", "int4"), (1, 2, 4, 8, 16)
 MAX_LENGTH, NUM_SLOTS = 512, 16  # of its cache
+SHIPPED, PROGRAMS = "default-40m", 132  # the small model whose step is compiled, and for what GPU
 USED_IN_A_STEP = ("wgmma.mma_async", "cp.async.bulk.tensor")  # products and copies of Hopper's own
 
 
@@ -74,6 +79,7 @@ class StepJob:
     plan: Plan
     module: ClassVar[str] = compiling.__name__
     kernel: ClassVar[str] = "persistent_kernel"
+    used: ClassVar[tuple[str, ...]] = USED_IN_A_STEP
 
     @property
     def label(self) -> str:
@@ -93,6 +99,25 @@ class StepJob:
 
 
 @dataclass(frozen=True)
+class SmallJob:
+    """The step of a small model to compile, as a `Job` is a kernel."""
+
+    plan: SmallPlan
+    module: ClassVar[str] = small_compiling.__name__
+    kernel: ClassVar[str] = "small_kernel"
+    label: ClassVar[str] = "format=int8 tokens=1"
+    used: ClassVar[tuple[str, ...]] = (*USED_IN_A_STEP, "mma.sync")
+
+    def compile(self, target: GPUTarget) -> Any:
+        """Compile for Hopper; return Triton's compiled kernel."""
+        assert target == TARGETS["sm_90"]
+        return small_compiling.compile_small(self.plan)
+
+
+AnyJob = Job | StepJob | SmallJob
+
+
+@dataclass(frozen=True)
 class KernelNeeds:
     """What one kernel needs on one GPU.
 
@@ -102,7 +127,7 @@ class KernelNeeds:
     """
 
     target: str
-    job: Job | StepJob
+    job: AnyJob
     registers: int = 0
     shared_bytes: int = 0
     spill_bytes: int = 0
@@ -129,8 +154,12 @@ def jobs_in_use(target: str, models: list[str]) -> Iterator[Job]:
         yield from jobs(recorded_step(weights, EngineConfig(), launch))
 
 
-def step_jobs() -> Iterator[StepJob]:
-    """Yield the persistent step in each form: for one row, few and many, two GPUs, normed heads."""
+def step_jobs() -> Iterator[StepJob | SmallJob]:
+    """Yield the steps that are one kernel.
+
+    The persistent step in each form: for one row, few and many, two GPUs, normed heads. Then that
+    of a small model.
+    """
     config, shard = SHAPES[PERSISTENT], Shard(0, 2)
     tokens, most = shard.tokens(config.vocab_size), padded_rows(EngineConfig())
     shared = {"vocab": tokens.stop, "ranks": shard.ranks, "inbox_rows": most}
@@ -145,22 +174,25 @@ def step_jobs() -> Iterator[StepJob]:
             yield StepJob(plan_of(normed, form, rows, MAX_LENGTH, NUM_SLOTS))
         few = WORD_ROWS[form]
         yield StepJob(plan_of(SHAPES[SMALL], form, few, MAX_LENGTH, NUM_SLOTS, most=few))
+    yield SmallJob(cuda_small.plan_of(SHAPES[SHIPPED], MAX_LENGTH, NUM_SLOTS, PROGRAMS))
 
 
-def is_decode(job: Job | StepJob) -> bool:
-    """Return whether a step of up to 16 rows uses the kernel; a whole step is none."""
-    return isinstance(job, Job) and job.values.get("block_m", 16) == 16
+def is_decode(job: AnyJob) -> bool:
+    """Return whether a step of up to 16 rows uses the kernel, and is no persistent step itself."""
+    return isinstance(job, SmallJob) or (
+        isinstance(job, Job) and job.values.get("block_m", 16) == 16
+    )
 
 
-def compile_for(target: str, job: Job | StepJob) -> KernelNeeds:
+def compile_for(target: str, job: AnyJob) -> KernelNeeds:
     """Compile one kernel and read from its binary what it needs."""
     try:
         compiled = job.compile(TARGETS[target])
     except Exception as exc:  # whatever Triton raises: it is reported, and the check fails
         return KernelNeeds(target, job, problem=repr(exc)[:300])
     shared = compiled.metadata.shared
-    if isinstance(job, StepJob):
-        lacking = [each for each in USED_IN_A_STEP if each not in compiled.asm["ptx"]]
+    if not isinstance(job, Job):
+        lacking = [each for each in job.used if each not in compiled.asm["ptx"]]
         if lacking or shared > SHARED_BYTES:
             return KernelNeeds(target, job, 0, shared, problem=f"too large, or lacks {lacking}")
     if target.startswith("gfx"):
@@ -228,7 +260,7 @@ def _table(reports: list[KernelNeeds]) -> str:
     return markdown_table(titles, "llllll", rows)
 
 
-def _compile_all(work: list[tuple[str, Job | StepJob]], processes: int) -> list[KernelNeeds]:
+def _compile_all(work: list[tuple[str, AnyJob]], processes: int) -> list[KernelNeeds]:
     if processes == 1:
         return [compile_for(target, job) for target, job in work]
     # Not forked: torch's threads may hold a lock that a forked child would wait for endlessly.
@@ -252,7 +284,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--kernels", help="only these kernels: NAME,...")
     parser.add_argument(
-        "--persistent", action="store_true", help=f"also the persistent step of {PERSISTENT}"
+        "--persistent", action="store_true", help=f"also the steps of {PERSISTENT} and {SHIPPED}"
     )
     parser.add_argument("--kept", type=Path, help="file with what kernels used before, as JSON")
     parser.add_argument(
@@ -263,7 +295,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     names = options.kernels.split(",") if options.kernels else None
-    work: dict[Any, tuple[str, Job | StepJob]] = {}
+    work: dict[Any, tuple[str, AnyJob]] = {}
     for target in options.targets.split(","):
         for job in jobs_in_use(target, options.models.split(",")):
             if names is not None and job.kernel not in names:

@@ -27,7 +27,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from tokenspeed.backends import Backend
-from tokenspeed.backends.cuda import CudaBackend, persistent_rows
+from tokenspeed.backends.cuda import CudaBackend, persistent_rows, small_fits
 from tokenspeed.backends.cuda_weights import FORMS, load_weights, row_dtype
 from tokenspeed.backends.reference import ReferenceBackend
 from tokenspeed.bench.engines.compare import Worker
@@ -156,7 +156,7 @@ def own_logprobs(folder: Path, prompts: NDArray[np.int32], form: str) -> list[Fo
     """
     weights = load_weights(open_checkpoint(folder), form, DEVICE)
     paths = {"graph": prompts.shape[1] - 1}
-    if persistent_rows(weights, None):
+    if small_fits(weights, None) or persistent_rows(weights, None):
         paths["one kernel"] = 1
     found = list[Found]()
     for path, width in paths.items():

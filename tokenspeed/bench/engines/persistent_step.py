@@ -1,6 +1,6 @@
 """The persistent step compared with the graph of kernels, on a Hopper GPU: equal bits, and time.
 
-    python -m tokenspeed.bench.engines.persistent_step check bf16 int8 int4
+    python -m tokenspeed.bench.engines.persistent_step check bf16 int8 int4 small
     python -m tokenspeed.bench.engines.persistent_step time llama-3-8b:bf16 --widths 1,16
 
 Prints JSON lines; with OUT set, also appends them to $OUT/persistent.jsonl.
@@ -24,7 +24,7 @@ import triton
 from tokenspeed.backends import ANY_TOKEN, NO_DRAFT, Backend, Step, cuda_persistent
 from tokenspeed.backends.cuda import CudaBackend
 from tokenspeed.backends.cuda_ahead import behind_draft, next_pairs
-from tokenspeed.backends.cuda_persistent import InFlight, Ring, default_ring
+from tokenspeed.backends.cuda_persistent import InFlight, PersistentStep, Ring, default_ring
 from tokenspeed.backends.cuda_weights import random_mtp, random_weights, with_mtp
 from tokenspeed.bench.engines.shapes import SHAPES
 from tokenspeed.bench.engines.steps import NEVER
@@ -119,6 +119,29 @@ def check(form: str) -> None:
         same = bool((chosen == backend.step(biased)).all())
         say(check=form, rows=count, drafts_and_biases_equal=same)
     backend.close()
+
+
+def check_small() -> None:
+    """Compare a small model's logits, row after row, with those that the graph gives for the row.
+
+    The graph's steps come first, as they count as steps of one row: behind 256 of them the kernel
+    would take words of its own step before them for those of this one.
+    """
+    shape = SHAPES["default-40m"]
+    config = EngineConfig(num_slots=2, max_length=512, max_step_tokens=256)
+    backend = CudaBackend(random_weights(shape, "int8", "cuda", seed=7), config, persistent=True)
+    tokens = np.random.default_rng(3).integers(3, shape.vocab_size, 440).tolist()
+    steps = [rows((1, at, [token])) for at, token in enumerate(tokens)]
+    kernel, backend.persistent = backend.persistent, None
+    graph = [backend.logits(step) for step in steps]
+    backend.persistent = kernel
+    found = [backend.logits(step) for step in steps]
+    backend.close()
+    for begin in range(0, len(steps), 40):
+        part = range(begin, min(begin + 40, len(steps)))
+        errors = [float(np.abs(found[i] - graph[i]).max()) for i in part]
+        equal = all(np.array_equal(found[i], graph[i]) for i in part)
+        say(check="small", position=begin, equal=equal, largest_difference=max(errors))
 
 
 def graph_of(run: Any) -> torch.cuda.CUDAGraph:
@@ -383,7 +406,7 @@ def timing(model: str, form: str, widths: list[int], in_flights: list[int], laye
             persistent_tb_per_s=gigabytes / ms,
         )
         path = one.persistent
-        if path is None or width > path.max_width:
+        if not isinstance(path, PersistentStep) or width > path.max_width:
             continue
         words = cuda_persistent.word_rows(form, width, path.max_width)
         base = default_ring(form, width, words, shape.head_dim)
@@ -391,7 +414,7 @@ def timing(model: str, form: str, widths: list[int], in_flights: list[int], laye
             path.ring = Ring(base.slots, base.row_slots, InFlight(*[in_flight] * 3))
             one._upload(streams(width))
 
-            def run(width: int = width, path: cuda_persistent.PersistentStep = path) -> None:
+            def run(width: int = width, path: PersistentStep = path) -> None:
                 count_of(one.memory.launched, width).add_(1)
                 path.run(width)
 
@@ -432,7 +455,9 @@ if __name__ == "__main__":
             read_tb_per_s=read_bandwidth() / 1e12,
         )
     for case in args.cases:
-        if args.what == "check":
+        if args.what == "check" and case == "small":
+            check_small()
+        elif args.what == "check":
             check(case)
             check_guesses(case)
             check_drafts(case)

@@ -57,10 +57,8 @@ def candidates(
     least = 128 if form == "int4" else 0
     fits = [tile for tile in grid if least <= tile[1] <= max(triton.next_power_of_2(k), 256)]
     unit = {"int8": 64, "int4": 256}.get(form, 16)
-    if block_m > 16:
+    if block_m > 16 or kernel in ("gate_up", "head"):
         parts = [split_parts(kernel, form, n, k)]
-    elif kernel in ("gate_up", "head"):
-        parts = [1]
     else:
         parts = [p for p in (1, 2, 4, 8) if k % (p * unit) == 0 and n * p <= 1 << 16]
     found = [(TileConfig(*tile), p) for tile in dict.fromkeys(fits) for p in parts]
@@ -155,9 +153,9 @@ class Bench:
         """Launch the kernel once over one copy, with K split into parts."""
         plan = Plan(block_m, tile, launch)
         x, in_blocks = Scaled(self.x, self.sums), matrix.reads_blocks  # all of a model alike
-        if self.kernel in ("qkv", "out", "down"):
+        if self.kernel != "head":
             plan = replace(plan, split_k=parts)
-            if shares_parts(self.rows):
+            if shares_parts(self.rows) and matrix.k // parts > tile.block_k:  # as `matrix_plan`
                 plan = replace(plan, scratch=self._shared(matrix, block_m, tile, parts))
         if self.kernel == "qkv":
             rotation, places = (

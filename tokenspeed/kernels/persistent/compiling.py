@@ -79,16 +79,24 @@ def signature_of(plan: Plan) -> dict[str, Any]:
 
 def compile_step(plan: Plan) -> Any:
     """Compile the kernel for sm_90; return Triton's compiled kernel."""
-    signature = signature_of(plan)
+    return compile_for_hopper(persistent_kernel, signature_of(plan), plan, 4)
+
+
+def compile_for_hopper(kernel: Any, signature: dict[str, Any], plan: Any, num_warps: int) -> Any:
+    """Compile a Gluon kernel for sm_90; return Triton's compiled kernel.
+
+    Args:
+        signature: types of the arguments, the last of which is the plan.
+    """
     leaves = dict(leaf for i, kind in enumerate(signature.values()) for leaf in _leaves(kind, (i,)))
     absent = dict.fromkeys(path for path, kind in leaves.items() if kind == "constexpr")
     source = GluonASTSource(
-        persistent_kernel,
+        kernel,
         signature,
         absent | {(len(signature) - 1,): plan},
         {path: [["tt.divisibility", 16]] for path, kind in leaves.items() if kind[0] == "*"},
     )
-    options = {"num_warps": 4, "enable_fp_fusion": False}
+    options = {"num_warps": num_warps, "enable_fp_fusion": False}
     return triton.compile(source, target=GPUTarget("cuda", 90, 32), options=options)
 
 

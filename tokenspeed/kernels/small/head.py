@@ -24,7 +24,7 @@ from tokenspeed.kernels.small.products import (
 
 _EXP_UNIT = gl.constexpr(2.0**-30)  # as in lm_head
 _LOG2E = gl.constexpr(1.4426950408889634)
-BLOCK = gl.constexpr(64)  # logits of a block, `tuned.head_block_n`
+HEAD_BLOCK = gl.constexpr(64)  # logits of a block, `tuned.head_block_n`
 _head = gl.NVMMADistributedLayout(
     version=[3, 0], warps_per_cta=[_WARPS, 1], instr_shape=[16, 8, 16]
 )
@@ -32,7 +32,7 @@ _HEAD = gl.constexpr(_head)
 _HEAD_A = gl.constexpr(gl.DotOperandLayout(0, _head, k_width=2))
 _HEAD_ROWS = gl.constexpr(gl.SliceLayout(1, _head))
 _BLOCKS = gl.constexpr(gl.BlockedLayout([1, 2], [1, 32], [2, _WARPS // 2], [1, 0]))
-_TOPS = gl.constexpr(gl.SliceLayout(1, _BLOCKS))
+_BESTS = gl.constexpr(gl.SliceLayout(1, _BLOCKS))
 SLOTS = gl.constexpr(2)  # panels in shared memory
 
 
@@ -58,11 +58,11 @@ def send_first_panels(desc, memory, PLAN: gl.constexpr):
 def finish_panel(v, panel, out, exists, draft, work, PLAN: gl.constexpr):
     """Store what `select` needs of the two blocks of a panel's logits [128]; see `lm_head`."""
     VOCAB: gl.constexpr = PLAN.vocab
-    TOTAL: gl.constexpr = (VOCAB + BLOCK - 1) // BLOCK
-    logits = gl.convert_layout(gl.reshape(v, [PANEL // BLOCK, BLOCK]), _BLOCKS)
-    block = panel * (PANEL // BLOCK) + gl.arange(0, PANEL // BLOCK, _TOPS)
-    at = gl.expand_dims(gl.arange(0, BLOCK, gl.SliceLayout(0, _BLOCKS)), 0)
-    column = gl.expand_dims(block, 1) * BLOCK + at
+    TOTAL: gl.constexpr = (VOCAB + HEAD_BLOCK - 1) // HEAD_BLOCK
+    logits = gl.convert_layout(gl.reshape(v, [PANEL // HEAD_BLOCK, HEAD_BLOCK]), _BLOCKS)
+    block = panel * (PANEL // HEAD_BLOCK) + gl.arange(0, PANEL // HEAD_BLOCK, _BESTS)
+    at = gl.expand_dims(gl.arange(0, HEAD_BLOCK, gl.SliceLayout(0, _BLOCKS)), 0)
+    column = gl.expand_dims(block, 1) * HEAD_BLOCK + at
     if PLAN.store_logits:
         gl.store(work.logits + column, logits, mask=(column < VOCAB) & exists)
     logits = gl.where(column < VOCAB, logits, float("-inf"))
@@ -75,7 +75,7 @@ def finish_panel(v, panel, out, exists, draft, work, PLAN: gl.constexpr):
     gl.store(work.head.best + block, best, mask=mask)
     gl.store(work.head.index + block, index, mask=mask)
     gl.store(work.head.exps + block, total.to(gl.float32) * _EXP_UNIT, mask=mask)
-    mine = mask & (draft >= block * BLOCK) & (draft < (block + 1) * BLOCK)
+    mine = mask & (draft >= block * HEAD_BLOCK) & (draft < (block + 1) * HEAD_BLOCK)
     of_draft = gl.max(gl.where(column == draft, logits, float("-inf")), 1)
     gl.store(work.head.draft_logit + block * 0, of_draft, mask=mine)
 

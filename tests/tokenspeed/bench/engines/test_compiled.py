@@ -73,7 +73,7 @@ def compiled() -> Iterator[Compiled]:
     [
         ("sm_90", ",".join(IN_USE), ["--persistent"]),
         # Tiles were not chosen for these.
-        ("sm_80,sm_100,gfx942", "default-38m:int8,llama-3-8b:int4", ["--one-each"]),
+        ("sm_80,sm_100,gfx942", "default-40m:int8,llama-3-8b:int4", ["--one-each"]),
     ],
 )
 def test_decode_kernels_compile_without_spills(
@@ -84,13 +84,13 @@ def test_decode_kernels_compile_without_spills(
     for target in targets.split(","):
         kernels = ["qkv", "attention", "projection", "gate_up", "lm_head"]
         kernels += [] if "--one-each" in more else ["head_norm", "branch_norm"]
-        kernels += ["persistent"] if "--persistent" in more else []
+        kernels += ["persistent", "small"] if "--persistent" in more else []
         for kernel in kernels:
             assert re.search(rf"\| {target} \| {kernel}_kernel \|.* \d+ \|", shown)
 
 
 def test_what_is_kept_is_what_compiling_finds(compiled: Compiled, tmp_path: Path) -> None:
-    asked = ["--targets", "sm_90", "--models", "default-38m:int8", "--kernels", "embedding_kernel"]
+    asked = ["--targets", "sm_90", "--models", "default-40m:int8", "--kernels", "embedding_kernel"]
     kept = tmp_path / "kept.json"
     cache = str(tmp_path / "triton")  # where nothing was compiled yet
     first = compiled(*asked, "--kept", str(kept), "--update", TRITON_CACHE_DIR=cache)
