@@ -136,11 +136,13 @@ def rows_of(weights: Weights, ranks: int, wanted: bool | None) -> int:
     """
     if wanted is False:
         return 0
-    most = most_rows(weights.form, weights.config) if wanted else widest(weights)
     problem = why_not(weights)
     if problem and wanted:
         raise BackendUnavailable(f"no persistent kernel here: {problem}")
-    return 0 if problem else most if ranks == 1 else min(most, 1)
+    if problem:
+        return 0
+    most = most_rows(weights.form, weights.config) if wanted else widest(weights)
+    return most if ranks == 1 else min(most, 1)
 
 
 def tile_layers(weights: Weights) -> Weights:

@@ -274,6 +274,15 @@ def test_only_steps_of_one_row_are_shared(monkeypatch: pytest.MonkeyPatch) -> No
         rows_of(part("fp8", 2), 2, True)
 
 
+def test_a_form_that_the_kernel_does_not_know_runs_as_a_graph(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(cuda_persistent, "why_not", cuda_persistent.why_not_shape)
+    for model in (WIDE, LARGE):
+        weights = random_weights(replace(model, num_layers=1), "fp8", "meta")
+        assert not rows_of(weights, 1, None)
+
+
 def test_it_is_refused_without_a_hopper_gpu() -> None:
     if torch.cuda.is_available() and torch.cuda.get_device_capability()[0] == 9:
         pytest.skip("this is one")
