@@ -170,7 +170,7 @@ class InFlight(NamedTuple):
 
 
 # As measured best: of steps without barriers, the same with a faster memory (H200, where only steps
-# of one row were measured), then of others, where the faster memory wants more in bf16 alone.
+# of one row were measured); then of others, with a slower and with a faster memory.
 IN_FLIGHT_WORDS = {
     "bf16": InFlight(3, 3, 4),
     "int8": InFlight(2, 4, 3),
@@ -186,7 +186,7 @@ FASTER_FROM_BYTES = 100 << 30  # memory of a Hopper GPU that has HBM3e; the othe
 # others of gate and up, and the fewer that still read need more under way.
 IN_FLIGHT_LARGE, LARGE_HIDDEN = InFlight(3, 2, 3), 8192
 IN_FLIGHT = InFlight(2, 2, 2)
-IN_FLIGHT_BARRIERS_FASTER = {"bf16": InFlight(3, 3, 3)}
+IN_FLIGHT_BARRIERS_FASTER = InFlight(3, 3, 3)
 
 
 @dataclass(frozen=True)
@@ -214,8 +214,8 @@ def default_ring(
     """
     is_faster = memory_bytes >= FASTER_FROM_BYTES
     of_words = IN_FLIGHT_FASTER if is_faster else IN_FLIGHT_WORDS
-    of_others = IN_FLIGHT_BARRIERS_FASTER if is_faster else {}
-    in_flight = of_words[form] if words else of_others.get(form, IN_FLIGHT)
+    of_others = IN_FLIGHT_BARRIERS_FASTER if is_faster else IN_FLIGHT
+    in_flight = of_words[form] if words else of_others
     if words and form == "int4" and hidden >= LARGE_HIDDEN:
         in_flight = IN_FLIGHT_LARGE
     width = max(MIN_WIDTH, width)
