@@ -8,6 +8,7 @@ Numbers come only from `results/*.json`; a missing file is an error, not an empt
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import fmean
 
 from tokenspeed.bench.page import put_into_page
 from tokenspeed.bench.result import Row
@@ -111,6 +112,7 @@ def large() -> Iterator[str]:
             f"| two H200, LLaMA-3-70B {form}: a caption update; a token "
             f"| **{row['update_ms_p50']:.0f} ms**; {row['host_ms']['1']:.1f} ms | {pair['date']} |"
         )
+    yield guessed_by_two(load("h200-mtp.json"))
     own, theirs = (
         [row for row in pair["rows"] if row["engine"] == engine]
         for engine in ("tokenspeed", "vllm")
@@ -146,6 +148,33 @@ def guessed(result: Row) -> str:
         f"{share:.0%} right: a caption update of LLaMA-3-8B bf16, int8, int4; 70B int4 "
         f"| **{shown(share)} ms** (without {shown(None)}) "
         f"| random weights, {result['date']} |"
+    )
+
+
+def guessed_by_two(result: Row) -> str:
+    """Return a row about LLaMA-3-70B on two GPUs with a layer that guesses, and without."""
+    rows = [row for row in result["groups"] if (row["model"], row["form"]) == ("llama-3-70b", "int4")]
+    plain = find(rows, right=None)
+    (guesses,) = (row for row in rows if row["right"])
+    return (
+        f"| two H200, a layer that guesses tokens, {guesses['right']:.0%} right: a caption update of "
+        f"LLaMA-3-70B int4; a token | **{guesses['update_ms_mean']:.1f} ms** "
+        f"(without {plain['update_ms_mean']:.1f}); {guesses['token_ms']:.1f} ms "
+        f"({plain['token_ms']:.1f}) | random weights, {result['date']} |"
+    )
+
+
+def small() -> Iterator[str]:
+    """Yield a row about a token of the default model on a GPU."""
+    result = load("h200-small-step.json")
+
+    def token_ms(one_kernel: bool) -> float:
+        rows = [row for row in result["steps"] if row["one_kernel"] == one_kernel]
+        return fmean(row["token_ms_64_to_127"] for row in rows)
+
+    yield (
+        f"| GPU, default model: a token | **{token_ms(True):.2f} ms** (as a graph of kernels "
+        f"{token_ms(False):.2f}) | NVIDIA H200, {result['date']} |"
     )
 
 
@@ -216,7 +245,7 @@ def figures() -> Iterator[str]:
     """Yield the lines of the whole table."""
     yield "| what | measured | where |"
     yield "|---|---|---|"
-    for part in (updates, prompts, large, captions, processor, default_model):
+    for part in (updates, prompts, large, small, captions, processor, default_model):
         yield from part()
 
 

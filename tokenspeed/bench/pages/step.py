@@ -6,6 +6,7 @@ Writes docs/step.svg and the tables of docs/step.md.
 """
 
 from collections.abc import Iterator
+from statistics import fmean
 from typing import Final
 
 from tokenspeed.bench.page import markdown_table, put_into_page
@@ -209,6 +210,20 @@ def guesses(result: Row) -> str:
     return markdown_table(titles, "llrrrr", rows)
 
 
+def small(result: Row) -> str:
+    """Return the table of steps of the default model, by the position of their row."""
+    rows = []
+    for one_kernel, name in ((False, "as a graph"), (True, "one kernel")):
+        turns = [row for row in result["steps"] if row["one_kernel"] == one_kernel]
+        places = list(turns[0]["device_ms_at"])
+        ms = [fmean(row["device_ms_at"][place] for row in turns) for place in places]
+        token = fmean(row["token_ms_64_to_127"] for row in turns)
+        rows.append((name, *(f"{each:.3f}" for each in ms), f"**{token:.3f}**"))
+    titles = "ms a step of one row at position | " + " | ".join(places)
+    titles += " | a token as the host sees it"
+    return markdown_table(titles, "l" + "r" * (len(places) + 1), rows)
+
+
 def errors(result: Row) -> str:
     """Return the table of errors of log-probabilities beside float32, one cell an engine."""
 
@@ -240,6 +255,7 @@ TABLES: Final = {
     "h100-launched-ahead.json": times,
     "h100-few-rows.json": by_rows,
     "h100-mtp.json": guesses,
+    "h200-small-step.json": small,
     "h200-numerics.json": errors,
     "h200-two-gpus-one-kernel.json": shared,
 }
