@@ -209,6 +209,7 @@ class Engine:
             stopping = self._stopping
         for item in inbox:
             self._take_in(item)
+        self._hand_over()  # what has ended without a step, which may take long
         if stopping:
             core.fail(EngineStopped("the engine was closed"))
             return False

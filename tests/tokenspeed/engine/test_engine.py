@@ -390,6 +390,19 @@ async def test_a_step_that_hangs_is_seen_and_does_not_hold_up_the_end(tiny_model
     engine._thread.join()
 
 
+async def test_what_ends_without_a_step_does_not_wait_for_one(tiny_model: Path) -> None:
+    engine = make_engine(tiny_model, eos=())
+    assert isinstance(engine.backend, GatedReference)
+    gate = engine.backend.gate = threading.Event()
+    with engine._wake:  # the engine sees both at once
+        slow = TokenStream(engine.submit, Request((5, 6), max_new_tokens=2))
+        full = TokenStream(engine.submit, Request((5, 6), forced=(7,), max_new_tokens=1))
+    assert (await asyncio.wait_for(full.completion(), 10)).tokens == (7,)
+    gate.set()
+    assert len((await slow.completion()).tokens) == 2
+    engine.close()
+
+
 async def test_closing_ends_open_requests(tiny_model: Path) -> None:
     engine = make_engine(tiny_model, eos=())
     generation = TokenStream(engine.submit, Request((5, 6), max_new_tokens=90))
