@@ -291,7 +291,9 @@ def _deliver_all(loop: asyncio.AbstractEventLoop, results: list[Result]) -> None
     for deliver, tokens, ending in results:
         try:
             deliver(tokens, ending)
-        except Exception as exc:  # as if the loop had called each: the others get theirs
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as exc:  # as if the loop had called each: the others get theirs
             loop.call_exception_handler({"message": "result not taken", "exception": exc})
 
 

@@ -170,8 +170,9 @@ async def test_tokens_stream_as_they_become_sure(engine: Engine, alone: Engine) 
     assert completion.total_ms >= completion.first_token_ms >= completion.queue_ms >= 0
 
 
+@pytest.mark.parametrize("error", [RuntimeError, asyncio.CancelledError])
 async def test_one_that_cannot_take_its_results_keeps_no_other_from_its_own(
-    tiny_model: Path,
+    tiny_model: Path, error: type[BaseException]
 ) -> None:
     """Results of one step are handed to an event loop together."""
     engine, loop = make_engine(tiny_model, eos=()), asyncio.get_running_loop()
@@ -180,7 +181,7 @@ async def test_one_that_cannot_take_its_results_keeps_no_other_from_its_own(
     ended = loop.create_future()
 
     def broken(tokens: tuple[int, ...], ending: Completion | EngineStopped | None) -> None:
-        raise RuntimeError(f"{len(tokens)}, {ending is not None}")
+        raise error(f"{len(tokens)}, {ending is not None}")
 
     def whole(tokens: tuple[int, ...], ending: Completion | EngineStopped | None) -> None:
         parts.append(tokens)
