@@ -99,7 +99,7 @@ class StepsAhead:
         guesses, max_length = first.guesses, first.max_length
         rows, is_ahead = len(ran.tokens), self.was_ahead
         follows = decodes_on(batch, max_length, guesses=guesses, is_ahead=is_ahead)
-        # Of a step that was launched itself, the device does not know its stops behind a draft.
+        # A step that was launched ahead was not uploaded: the device has no stops behind its draft.
         verifies = not is_ahead and ends_draft(batch, max_length, guesses=guesses)
         if verifies:
             follows, rows = True, 2 if guesses else 1

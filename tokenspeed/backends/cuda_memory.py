@@ -302,7 +302,8 @@ class MtpMemory:
 def _split_scratch(weights: Weights, widths: list[int], device: str) -> SplitScratch:
     """Allocate what steps need for matrices that are cut along K; all of them share it."""
     layer, elements, counters = weights.layers[0], 0, 0
-    matrices = [("qkv", layer.qkv), ("out", layer.out), ("down", layer.down)]
+    matrices = [("qkv", layer.qkv), ("out", layer.out), ("gate_up", layer.gate_up)]
+    matrices.append(("down", layer.down))
     if weights.mtp is not None:
         matrices.append(("out", weights.mtp.join))
     for kernel, matrix in matrices:

@@ -194,8 +194,10 @@ class Engine:
     def _loop(self) -> None:
         is_open = True
         while is_open:
-            is_open = self._run_once()
-            self._hand_over()
+            try:
+                is_open = self._run_once()
+            finally:
+                self._hand_over()
 
     def _run_once(self) -> bool:
         """Take in what came, and run a step; return whether to go on."""

@@ -251,8 +251,9 @@ def matrix_plan(
     """
     height, tile = step_tile(kernel, matrix, rows, tall=launch.tall)
     parts = matrix_parts(kernel, matrix)
-    # Parts of one block each cost a program that has all of them nothing.
-    is_shared = shares_parts(rows) and matrix.k // parts > tile.block_k
+    # Parts of one block each cost a program that has all of them nothing; int4 has them in turn.
+    is_whole = matrix.k // parts == tile.block_k and matrix.format != "int4"
+    is_shared = shares_parts(rows) and not is_whole
     return Plan(height, tile, launch, parts, scratch if is_shared else None)
 
 

@@ -153,12 +153,13 @@ def guessed(result: Row) -> str:
 
 def guessed_by_two(result: Row) -> str:
     """Return a row about LLaMA-3-70B on two GPUs with a layer that guesses, and without."""
-    rows = [row for row in result["groups"] if (row["model"], row["form"]) == ("llama-3-70b", "int4")]
+    named = ("llama-3-70b", "int4")
+    rows = [row for row in result["groups"] if (row["model"], row["form"]) == named]
     plain = find(rows, right=None)
     (guesses,) = (row for row in rows if row["right"])
     return (
-        f"| two H200, a layer that guesses tokens, {guesses['right']:.0%} right: a caption update of "
-        f"LLaMA-3-70B int4; a token | **{guesses['update_ms_mean']:.1f} ms** "
+        f"| two H200, a layer that guesses tokens, {guesses['right']:.0%} right: "
+        f"a caption update of LLaMA-3-70B int4; a token | **{guesses['update_ms_mean']:.1f} ms** "
         f"(without {plain['update_ms_mean']:.1f}); {guesses['token_ms']:.1f} ms "
         f"({plain['token_ms']:.1f}) | random weights, {result['date']} |"
     )
