@@ -611,14 +611,15 @@ def test_the_kernels_go_on_behind_a_draft_as_the_engine_does(
     """Where it is refuted, offered again, and ends; and behind a prompt alone."""
     (plain,) = run(backends[1], [Request((5, 6), max_new_tokens=9)], ())
     said, behind = plain.tokens, list[bool]()
-    for draft in ((), said[:4], (*said[:3], 91, 92), (91, *said[1:]), (said[0], 91, *said[1:6])):
+    drafts = ((), said[:4], (*said[:3], 91, 92), (91, *said[1:]), (said[0], 91, *said[1:6]))
+    for i, draft in enumerate(drafts):
         request = Request((5, 6), draft=draft, max_new_tokens=9, resync=resync)
-        for eos in ((), said[2:3]):
-            gpu = Logged(backends[0])
-            first, second = (run(backend, [request], eos) for backend in (gpu, backends[1]))
-            assert [one.tokens for one in first] == [one.tokens for one in second]
-            behind += behind_drafts(gpu)
-    assert len(behind) >= 5
+        eos = said[2:3] if i % 2 else ()
+        gpu = Logged(backends[0])
+        first, second = (run(backend, [request], eos) for backend in (gpu, backends[1]))
+        assert [one.tokens for one in first] == [one.tokens for one in second]
+        behind += behind_drafts(gpu)
+    assert len(behind) >= 3
     assert all(behind)
 
 
